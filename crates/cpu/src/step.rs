@@ -1,0 +1,89 @@
+//! The vocabulary of a training step, shared by whoever asks for one.
+
+/// How gradients move the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Momentum SGD: `m ← momentum·m + g; w ← w − lr·m`, with Nesterov's look-ahead `w ← w − lr·(g + momentum·m)`.
+    Sgd {
+        /// Decay of the momentum buffer.
+        momentum: f32,
+        /// Nesterov's variant.
+        nesterov: bool,
+    },
+    /// RMSProp as TensorFlow defines it: `ms ← decay·ms + (1 − decay)·g²` starting at 1,
+    /// `m ← momentum·m + lr·g / √(ms + epsilon)`, `w ← w − m`.
+    RmsPropTf {
+        /// Decay of the mean square.
+        decay: f32,
+        /// Decay of the momentum buffer, which holds the learning rate.
+        momentum: f32,
+        /// Added inside the root; the paper uses 1.0.
+        epsilon: f32,
+    },
+}
+
+/// What one training step needs to know besides pictures and labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOptions {
+    /// Update rule; the same for all steps of a run.
+    pub optimizer: Optimizer,
+    /// Learning rate of this step.
+    pub lr: f32,
+    /// λ of the loss term `λ/2·‖w‖²` over kernels (not over biases, γ, β).
+    pub weight_decay: f32,
+    /// Gradients are scaled down to this global norm where theirs is larger.
+    pub clip_grad: Option<f32>,
+    /// ε of `(1 − ε)·onehot + ε/classes`.
+    pub label_smoothing: f32,
+    /// Decay of batch norm's running statistics, `s ← decay·s + (1 − decay)·batch`.
+    pub bn_decay: f32,
+    /// Decay of the moving average of all weights and statistics at this step; `None` keeps no average.
+    pub ema_decay: Option<f32>,
+    /// Key of this step's random numbers (dropout): `[seed, step]`.
+    pub random: [u64; 2],
+}
+
+/// What one training step reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Mean cross-entropy over the batch, label smoothing included, weight decay not.
+    pub loss: f32,
+    /// Pictures whose largest logit was their label's.
+    pub correct: usize,
+    /// Global norm of the gradient before clipping.
+    pub grad_norm: f32,
+}
+
+/// Why a training step was refused or did not finish; the weights are as they were before it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepError {
+    /// A number stopped being finite.
+    NotFinite {
+        /// First node, in execution order, at which it was found.
+        node: String,
+        /// `"activation"`, `"loss"` or `"gradient"`.
+        what: &'static str,
+    },
+    /// A label is not a class of the network.
+    Label {
+        /// Position in the batch.
+        index: usize,
+        /// The label.
+        label: u32,
+        /// Classes of the network.
+        classes: usize,
+    },
+}
+
+impl std::fmt::Display for StepError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StepError::NotFinite { node, what } => write!(f, "the {what} at `{node}` is not finite"),
+            StepError::Label { index, label, classes } => {
+                write!(f, "label {label} at position {index} of the batch, but the network has {classes} classes")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StepError {}

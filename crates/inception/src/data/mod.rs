@@ -1,0 +1,25 @@
+//! Pictures: from files or memory to batches of bytes.
+
+/// A batch as the engines take it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// `[n, side, side, 3]` RGB bytes, row by row.
+    pub pixels: Vec<u8>,
+    /// Side of the square pictures.
+    pub side: usize,
+    /// Class of each picture.
+    pub labels: Vec<u32>,
+    /// Index of each picture in its data set.
+    pub indices: Vec<usize>,
+}
+
+impl Batch {
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+    /// Whether it holds no picture.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+}

@@ -1,0 +1,32 @@
+//! What a training loop asks of an engine; the CPU engine is the first.
+
+mod cpu;
+
+pub use cpu::Cpu;
+pub use inception_cpu::{Optimizer, StepError, StepOptions, StepReport};
+use inception_graph::{Graph, Weights};
+
+use crate::data::Batch;
+
+/// Which weights a prediction uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The weights as trained.
+    Current,
+    /// Their moving average; the current ones where none is kept.
+    Average,
+}
+
+/// Runs and trains one network.
+pub trait Engine {
+    /// The network.
+    fn graph(&self) -> &Graph;
+    /// One optimisation step. On an error nothing has changed.
+    fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError>;
+    /// Values of the output `logits` (`embedding` where the network has no classifier), `[n, classes]` row by row.
+    fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32>;
+    /// A copy of the weights.
+    fn weights(&self, weights: Use) -> Weights;
+    /// Replaces the weights and forgets average and optimizer state.
+    fn set_weights(&mut self, weights: &Weights);
+}

@@ -1,0 +1,14 @@
+//! The tool as a library: data, checkpoints, training, evaluation, prediction.
+
+pub mod checkpoint;
+pub mod data;
+pub mod engine;
+pub mod evaluate;
+pub mod figures;
+pub mod metrics;
+pub mod predict;
+pub mod progress;
+pub mod recipe;
+pub mod run_dir;
+pub mod schedule;
+pub mod train;
