@@ -1,0 +1,198 @@
+//! Convolution: forward, gradient of the input, gradient of the weights, all as implicit matrix products.
+//!
+//! ```text
+//! forward      y[q, :]          = Σ_tap x[at(q, tap), :] · W[tap]            rows: output pixels    (gather.rs)
+//! grad input   dx[q, :]         = Σ_tap dy[at(q, tap), :] · W[tap]ᵀ          rows: input pixels     (gather.rs)
+//! grad weight  dW[tap, c, :]    = Σ_q   x[at(q, tap), c] · dy[q, :]          rows: tap and channel  (grad_weight.rs)
+//! ```
+//! No patch matrix is ever written: the micro-kernels read pixels through pointers, padded taps point at zeros.
+//! At stride `s` the input's gradient falls into `s²` phases by the parity of the input pixel, each of them a stride-1
+//! gather over the taps that reach it, so no multiplication is spent on zeros.
+
+mod gather;
+mod grad_weight;
+
+pub use gather::Epilogue;
+use gather::{Gather, Tap};
+
+use crate::{Isa, Pool, View, ViewMut};
+
+/// What a convolution looks like for one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvShape {
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Stride in both directions.
+    pub stride: usize,
+    /// Zeros above and below, left and right.
+    pub pad: [usize; 2],
+}
+
+impl ConvShape {
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        [0, 1].map(|d| (self.input[d] + 2 * self.pad[d] - self.kernel[d]) / self.stride + 1)
+    }
+    /// Values of the weights `[kh, kw, in, out]`.
+    pub fn weight_len(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.in_channels * self.out_channels
+    }
+}
+
+/// A convolution ready to run: descriptor, order of work, length of packed weights. Any batch size.
+#[derive(Clone, Debug)]
+pub struct ConvPlan {
+    shape: ConvShape,
+    forward: Gather,
+    grad_input: Vec<Gather>,
+    zeros: Vec<f32>,
+}
+
+impl ConvPlan {
+    /// Plans `shape`.
+    ///
+    /// # Panics
+    /// If the window does not fit or an extent is zero.
+    pub fn new(shape: ConvShape) -> Self {
+        let ConvShape { input, in_channels, out_channels, kernel, stride, pad } = shape;
+        assert!(stride > 0 && in_channels > 0 && out_channels > 0 && kernel[0] > 0 && kernel[1] > 0, "{shape:?}");
+        assert!((0..2).all(|d| input[d] + 2 * pad[d] >= kernel[d]), "{shape:?}");
+        let output = shape.output();
+        let taps = (0..kernel[0]).flat_map(|ky| (0..kernel[1]).map(move |kx| [ky, kx]));
+        let forward = Gather {
+            grid: output,
+            source: input,
+            source_stride: stride,
+            taps: taps
+                .clone()
+                .map(|[ky, kx]| Tap {
+                    offset: [ky as isize - pad[0] as isize, kx as isize - pad[1] as isize],
+                    index: ky * kernel[1] + kx,
+                })
+                .collect(),
+            k: in_channels,
+            n: out_channels,
+            target: output,
+            target_stride: 1,
+            target_offset: [0, 0],
+        };
+        let phase = |py: usize, px: usize| {
+            // Input pixel `stride·q + p` is read by output pixel `q + (p + pad − tap) / stride` where that divides.
+            let reach = |p: usize, d: usize, tap: usize| {
+                let distance = (p + pad[d]) as isize - tap as isize;
+                (distance.rem_euclid(stride as isize) == 0).then(|| distance.div_euclid(stride as isize))
+            };
+            Gather {
+                grid: [(input[0] - py).div_ceil(stride), (input[1] - px).div_ceil(stride)],
+                source: output,
+                source_stride: 1,
+                taps: taps
+                    .clone()
+                    .filter_map(|[ky, kx]| {
+                        let offset = [reach(py, 0, ky)?, reach(px, 1, kx)?];
+                        Some(Tap { offset, index: ky * kernel[1] + kx })
+                    })
+                    .collect(),
+                k: out_channels,
+                n: in_channels,
+                target: input,
+                target_stride: stride,
+                target_offset: [py, px],
+            }
+        };
+        let grad_input = (0..stride.min(input[0]))
+            .flat_map(|py| (0..stride.min(input[1])).map(move |px| [py, px]))
+            .map(|[py, px]| phase(py, px))
+            .collect();
+        let zeros = vec![0.0; kernel[1] * in_channels.max(out_channels)];
+        ConvPlan { shape, forward, grad_input, zeros }
+    }
+
+    /// What was planned.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// Length of the weights packed for [`Self::forward`].
+    pub fn packed_len(&self) -> usize {
+        self.forward.packed_len()
+    }
+
+    /// Packs `weights` `[kh, kw, in, out]` for [`Self::forward`].
+    pub fn pack(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+        assert_eq!(weights.len(), self.shape.weight_len());
+        let (k, n) = (self.shape.in_channels, self.shape.out_channels);
+        self.forward.pack(pool, packed, |tap, columns, panel, width| {
+            for k_index in 0..k {
+                let row = &weights[(tap * k + k_index) * n..][columns.clone()];
+                panel[k_index * width..][..row.len()].copy_from_slice(row);
+            }
+        });
+    }
+
+    /// `y = epilogue(conv(x))` for as many pictures as `x` holds.
+    pub fn forward(&self, pool: &Pool, isa: Isa, x: View, packed: &[f32], epilogue: Epilogue, y: ViewMut) {
+        // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
+        let [_, kw] = self.shape.kernel;
+        if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {
+            self.forward.merged_rows(kw).run(pool, isa, x, packed, &self.zeros, epilogue, y);
+        } else {
+            self.forward.run(pool, isa, x, packed, &self.zeros, epilogue, y);
+        }
+    }
+
+    /// Length of the weights packed for [`Self::grad_input`].
+    pub fn grad_input_packed_len(&self) -> usize {
+        self.grad_input.iter().map(Gather::packed_len).sum()
+    }
+
+    /// Packs `weights` `[kh, kw, in, out]` for [`Self::grad_input`].
+    pub fn pack_grad_input(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+        assert_eq!(weights.len(), self.shape.weight_len());
+        let (c_in, c_out) = (self.shape.in_channels, self.shape.out_channels);
+        let mut rest = packed;
+        for phase in &self.grad_input {
+            let (packed, others) = rest.split_at_mut(phase.packed_len());
+            rest = others;
+            phase.pack(pool, packed, |tap, columns, panel, width| {
+                for (j, column) in columns.enumerate() {
+                    let row = &weights[(tap * c_in + column) * c_out..][..c_out];
+                    row.iter().enumerate().for_each(|(k_index, &w)| panel[k_index * width + j] = w);
+                }
+            });
+        }
+    }
+
+    /// `dx = convᵀ(dy)`, or `dx += convᵀ(dy)` where `accumulate`.
+    pub fn grad_input(&self, pool: &Pool, isa: Isa, dy: View, packed: &[f32], accumulate: bool, mut dx: ViewMut) {
+        let mut rest = packed;
+        for phase in &self.grad_input {
+            let (packed, others) = rest.split_at(phase.packed_len());
+            rest = others;
+            let epilogue = Epilogue { accumulate, ..Epilogue::default() };
+            phase.run(pool, isa, dy, packed, &self.zeros, epilogue, dx.reborrow());
+        }
+    }
+
+    /// Length of the scratch of [`Self::grad_weight`] for `batch` pictures.
+    pub fn grad_weight_scratch_len(&self, batch: usize) -> usize {
+        grad_weight::splits(&self.forward, batch) * self.shape.weight_len()
+    }
+
+    /// `dw = ∂loss/∂weights`, `[kh, kw, in, out]`, summed over all pictures of `x` and `dy`.
+    pub fn grad_weight(&self, pool: &Pool, isa: Isa, x: View, dy: View, dw: &mut [f32], scratch: &mut [f32]) {
+        assert_eq!(dw.len(), self.shape.weight_len());
+        let [_, kw] = self.shape.kernel;
+        if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {
+            grad_weight::run(&self.forward.merged_rows(kw), pool, isa, x, dy, &self.zeros, dw, scratch);
+        } else {
+            grad_weight::run(&self.forward, pool, isa, x, dy, &self.zeros, dw, scratch);
+        }
+    }
+}

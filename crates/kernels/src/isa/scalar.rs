@@ -1,0 +1,41 @@
+//! Plain Rust; what the compiler makes of it on any CPU.
+
+use super::{LANES, Simd};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scalar;
+
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+pub(super) struct Lanes([f32; LANES]);
+
+impl Simd for Scalar {
+    type V = Lanes;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Lanes {
+        Lanes([x; LANES])
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+        Lanes(std::array::from_fn(|i| a.0[i] * b.0[i] + c.0[i]))
+    }
+    #[inline(always)]
+    fn add(self, a: Lanes, b: Lanes) -> Lanes {
+        Lanes(std::array::from_fn(|i| a.0[i] + b.0[i]))
+    }
+    #[inline(always)]
+    fn max(self, a: Lanes, b: Lanes) -> Lanes {
+        Lanes(std::array::from_fn(|i| if a.0[i] > b.0[i] { a.0[i] } else { b.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> Lanes {
+        // SAFETY: the caller promises eight readable values.
+        Lanes(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: Lanes) {
+        // SAFETY: the caller promises eight writable values.
+        unsafe { p.cast::<[f32; LANES]>().write_unaligned(v.0) }
+    }
+}

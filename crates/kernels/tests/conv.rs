@@ -1,0 +1,182 @@
+//! Convolution and its gradients against the naive reference, on every instruction set of this CPU.
+//!
+//! Operands are small integers, so every sum is exact in `f32` and any order of additions must give the same bits.
+
+use inception_kernels::conv::{ConvPlan, ConvShape, Epilogue};
+use inception_kernels::reference::{self, Window};
+use inception_kernels::{Isa, Pool, View, ViewMut};
+
+/// One convolution with operands of its own.
+#[derive(Debug)]
+struct Case {
+    name: &'static str,
+    batch: usize,
+    shape: ConvShape,
+    /// Channels that follow in each pixel of input and output, as in a concat.
+    gap: usize,
+}
+
+const fn case(
+    name: &'static str,
+    batch: usize,
+    input: [usize; 2],
+    channels: [usize; 2],
+    kernel: [usize; 2],
+    stride: usize,
+    same: bool,
+    gap: usize,
+) -> Case {
+    let pad = if same { [(kernel[0] - 1) / 2, (kernel[1] - 1) / 2] } else { [0, 0] };
+    let shape = ConvShape { input, in_channels: channels[0], out_channels: channels[1], kernel, stride, pad };
+    Case { name, batch, shape, gap }
+}
+
+const CASES: &[Case] = &[
+    case("stem, 3 channels, VALID, odd size", 3, [11, 9], [3, 32], [3, 3], 2, false, 0),
+    case("stem with a gap cannot merge rows", 3, [11, 9], [3, 32], [3, 3], 2, false, 5),
+    case("stride 2, even height: last row unread", 2, [12, 7], [8, 24], [3, 3], 2, false, 0),
+    case("stride 2, 1x1 leaves phases without taps", 2, [7, 6], [5, 9], [1, 1], 2, false, 3),
+    case("3x3 same", 3, [7, 5], [16, 48], [3, 3], 1, true, 0),
+    case("3x3 valid", 1, [9, 6], [24, 17], [3, 3], 1, false, 8),
+    case("5x5 same, larger than the picture", 2, [3, 4], [6, 16], [5, 5], 1, true, 0),
+    case("1x7", 3, [5, 9], [13, 40], [1, 7], 1, true, 4),
+    case("7x1", 3, [9, 5], [13, 40], [7, 1], 1, true, 4),
+    case("1x7 wider than the picture", 1, [3, 2], [4, 8], [1, 7], 1, true, 0),
+    case("1x3", 1, [8, 8], [32, 25], [1, 3], 1, true, 0),
+    case("3x1", 1, [8, 8], [32, 33], [3, 1], 1, true, 0),
+    case("1x1, more channels than a block", 2, [4, 6], [101, 65], [1, 1], 1, true, 7),
+    case("1x1, 7 columns", 1, [13, 1], [49, 7], [1, 1], 1, true, 0),
+    case("linear layer of one picture", 1, [1, 1], [40, 1001], [1, 1], 1, true, 0),
+    case("linear layer of 12 pictures", 12, [1, 1], [56, 12], [1, 1], 1, true, 0),
+    case("linear layer of 13 pictures", 13, [1, 1], [56, 13], [1, 1], 1, true, 0),
+    case("rows at tile - 1", 1, [11, 1], [8, 8], [1, 1], 1, true, 0),
+    case("rows at tile + 1", 1, [13, 1], [8, 16], [1, 1], 1, true, 0),
+    case("many pixels are split", 3, [40, 37], [3, 8], [3, 3], 1, true, 0),
+];
+
+/// Integers from -3 to 3 that no index pattern repeats.
+fn integers(len: usize, seed: u64) -> Vec<f32> {
+    (0..len as u64)
+        .map(|i| {
+            let z = (i + seed * 1_000_003 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((z ^ (z >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as i64 as f32 % 7.0 - 3.0
+        })
+        .collect()
+}
+
+fn spread(dense: &[f32], channels: usize, gap: usize, filler: f32) -> Vec<f32> {
+    dense.chunks(channels).flat_map(|p| p.iter().copied().chain(std::iter::repeat_n(filler, gap))).collect()
+}
+
+fn gather(data: &[f32], channels: usize, gap: usize, filler: f32, what: &str) -> Vec<f64> {
+    let pixels = data.chunks(channels + gap);
+    assert!(pixels.clone().all(|p| p[channels..].iter().all(|&v| v == filler)), "{what}: wrote outside its channels");
+    pixels.flat_map(|p| p[..channels].iter().map(|&v| f64::from(v))).collect()
+}
+
+impl Case {
+    fn check(&self, isa: Isa, threads: usize) {
+        let Case { shape, batch, gap, .. } = *self;
+        let what = format!("{} on {} with {threads} threads", self.name, isa.name());
+        let window = Window { batch, input: shape.input, size: shape.kernel, stride: shape.stride, pad: shape.pad };
+        let [oh, ow] = window.output();
+        assert_eq!([oh, ow], shape.output(), "{what}");
+        let (ci, co) = (shape.in_channels, shape.out_channels);
+        let x = integers(batch * shape.input[0] * shape.input[1] * ci, 1);
+        let w = integers(shape.weight_len(), 2);
+        let dy = integers(batch * oh * ow * co, 3);
+        let bias = integers(co, 4);
+        let skip = integers(batch * oh * ow * co, 5);
+        let (pool, plan) = (Pool::new(threads), ConvPlan::new(shape));
+
+        let (x_wide, dy_wide) = (spread(&x, ci, gap, 9.0), spread(&dy, co, gap, 9.0));
+        let (x_view, dy_view) = (View::new(&x_wide, ci, ci + gap), View::new(&dy_wide, co, co + gap));
+        let mut packed = vec![f32::NAN; plan.packed_len()];
+        plan.pack(&pool, &w, &mut packed);
+        let conv = reference::conv(&window, [ci, co], &x, &w);
+        let forward = |epilogue: Epilogue, before: f32| {
+            let mut y = spread(&vec![before; dy.len()], co, gap, 9.0);
+            plan.forward(&pool, isa, x_view, &packed, epilogue, ViewMut::new(&mut y, co, co + gap));
+            gather(&y, co, gap, 9.0, &what)
+        };
+        assert_eq!(forward(Epilogue::default(), f32::NAN), conv, "{what}: forward");
+        let full = Epilogue {
+            bias: Some(&bias),
+            residual: Some((View::dense(&skip, co), 0.5)),
+            accumulate: true,
+            relu: true,
+        };
+        let expected: Vec<f64> = conv
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| (4.0 + f64::from(skip[i]) + 0.5 * (v + f64::from(bias[i % co]))).max(0.0))
+            .collect();
+        assert_eq!(forward(full, 4.0), expected, "{what}: epilogue");
+
+        let [dx_reference, dw_reference] = reference::conv_grad(&window, [ci, co], &x, &w, &dy);
+        let mut packed = vec![f32::NAN; plan.grad_input_packed_len()];
+        plan.pack_grad_input(&pool, &w, &mut packed);
+        for (accumulate, before) in [(false, f32::NAN), (true, 2.0)] {
+            let mut dx = spread(&vec![before; x.len()], ci, gap, 9.0);
+            plan.grad_input(&pool, isa, dy_view, &packed, accumulate, ViewMut::new(&mut dx, ci, ci + gap));
+            let add = if accumulate { 2.0 } else { 0.0 };
+            let expected: Vec<f64> = dx_reference.iter().map(|v| v + add).collect();
+            assert_eq!(gather(&dx, ci, gap, 9.0, &what), expected, "{what}: grad input, accumulate {accumulate}");
+        }
+        let mut scratch = vec![f32::NAN; plan.grad_weight_scratch_len(batch)];
+        let mut dw = vec![f32::NAN; w.len()];
+        plan.grad_weight(&pool, isa, x_view, dy_view, &mut dw, &mut scratch);
+        assert_eq!(dw.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(), dw_reference, "{what}: grad weight");
+    }
+}
+
+#[test]
+fn every_case_on_every_instruction_set() {
+    for isa in Isa::all() {
+        for case in CASES {
+            for threads in [1, 3] {
+                case.check(isa, threads);
+            }
+        }
+    }
+}
+
+#[test]
+fn real_values_have_the_same_bits_on_any_number_of_threads() {
+    let shape =
+        ConvShape { input: [17, 13], in_channels: 24, out_channels: 40, kernel: [3, 3], stride: 1, pad: [1, 1] };
+    let plan = ConvPlan::new(shape);
+    let batch = 5;
+    let real = |len, seed| integers(len, seed).iter().map(|v| v * 0.37 + 0.01).collect::<Vec<f32>>();
+    let (x, w) = (real(batch * 17 * 13 * 24, 1), real(shape.weight_len(), 2));
+    let dy = real(batch * 17 * 13 * 40, 3);
+    for isa in Isa::all() {
+        let run = |threads: usize| {
+            let pool = Pool::new(threads);
+            let mut packed = vec![0.0; plan.packed_len()];
+            plan.pack(&pool, &w, &mut packed);
+            let mut y = vec![0.0; dy.len()];
+            plan.forward(&pool, isa, View::dense(&x, 24), &packed, Epilogue::default(), ViewMut::dense(&mut y, 40));
+            let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.grad_weight_scratch_len(batch)]);
+            plan.grad_weight(&pool, isa, View::dense(&x, 24), View::dense(&dy, 40), &mut dw, &mut scratch);
+            y.iter().chain(&dw).map(|v| v.to_bits()).collect::<Vec<_>>()
+        };
+        let one = run(1);
+        assert!([2, 3, 8].iter().all(|&threads| run(threads) == one), "{}", isa.name());
+    }
+}
+
+#[test]
+fn nan_survives_the_relu() {
+    let shape = ConvShape { input: [1, 1], in_channels: 1, out_channels: 9, kernel: [1, 1], stride: 1, pad: [0, 0] };
+    let plan = ConvPlan::new(shape);
+    let pool = Pool::new(1);
+    let mut packed = vec![0.0; plan.packed_len()];
+    plan.pack(&pool, &[1.0; 9], &mut packed);
+    for isa in Isa::all() {
+        let mut y = [0.0; 9];
+        let relu = Epilogue { relu: true, ..Epilogue::default() };
+        plan.forward(&pool, isa, View::dense(&[f32::NAN], 1), &packed, relu, ViewMut::dense(&mut y, 9));
+        assert!(y.iter().all(|v| v.is_nan()), "{}", isa.name());
+    }
+}
