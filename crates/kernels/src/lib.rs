@@ -9,7 +9,6 @@ pub mod elementwise;
 pub mod isa;
 pub mod loss;
 pub mod norm;
-pub mod optimizer;
 pub mod pool2d;
 pub mod reference;
 mod threads;
