@@ -1,5 +1,18 @@
 //! Graph → plan → inference and training steps on a CPU.
+//!
+//! [`Layout`] decides where every activation lies (a branch inside its concat), [`Model`] runs a network whose batch norms are
+//! folded into its kernels, [`Trainer`] runs forward, backward and the optimizer. Both read the graph with one `match`
+//! over its operations and leave the arithmetic to the crate `inception-kernels`.
 
+mod device;
+mod infer;
+mod layout;
+mod optimizer;
 mod step;
+mod train;
 
+pub use device::{Device, DeviceError};
+pub use infer::{Model, Scratch};
+pub use layout::{Layout, Place};
 pub use step::{Optimizer, StepError, StepOptions, StepReport};
+pub use train::Trainer;

@@ -118,7 +118,7 @@ impl Graph {
         &self.nodes
     }
     /// Node ids in execution order.
-    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (0..self.nodes.len()).map(NodeId)
     }
     /// The node `id`.

@@ -1,20 +1,40 @@
 //! The CPU engine behind the [`Engine`] trait.
 
+use inception_cpu::{Device, Model, Scratch, Trainer};
 use inception_graph::{Graph, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use};
 use crate::data::Batch;
 
-/// The CPU engine.
+/// The CPU engine. A network that only predicts never pays for training; one in training folds its weights anew when
+/// they have moved.
 pub struct Cpu {
     graph: Graph,
-    weights: Weights,
+    device: Device,
+    weights: Held,
+    /// The folded network and which weights it holds.
+    model: Option<(Use, Model)>,
+    scratch: Scratch,
+}
+
+/// Weights before and after the first training step.
+enum Held {
+    Still(Weights),
+    Moving(Box<Trainer>),
 }
 
 impl Cpu {
-    /// An engine for `graph` with `weights`, using `threads` threads (`None`: what affinity and cgroup allow).
-    pub fn new(graph: Graph, weights: Weights, _threads: Option<usize>) -> Self {
-        Cpu { graph, weights }
+    /// An engine for `graph` with `weights` on `device`.
+    pub fn new(graph: Graph, weights: Weights, device: Device) -> Self {
+        Cpu { graph, device, weights: Held::Still(weights), model: None, scratch: Scratch::default() }
+    }
+
+    fn held(&self, which: Use) -> &Weights {
+        match (&self.weights, which) {
+            (Held::Still(weights), _) => weights,
+            (Held::Moving(trainer), Use::Current) => trainer.weights(),
+            (Held::Moving(trainer), Use::Average) => trainer.average().unwrap_or(trainer.weights()),
+        }
     }
 }
 
@@ -22,16 +42,32 @@ impl Engine for Cpu {
     fn graph(&self) -> &Graph {
         &self.graph
     }
-    fn train_step(&mut self, batch: &Batch, _options: &StepOptions) -> Result<StepReport, StepError> {
-        Ok(StepReport { loss: 1.0, correct: batch.len(), grad_norm: 1.0 })
+
+    fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
+        self.model = None;
+        if let Held::Still(weights) = &self.weights {
+            let trainer = Trainer::new(&self.graph, weights.clone(), &self.device);
+            self.weights = Held::Moving(Box::new(trainer));
+        }
+        let Held::Moving(trainer) = &mut self.weights else { unreachable!("set above") };
+        trainer.step(&batch.pixels, &batch.labels, options)
     }
-    fn predict(&mut self, batch: &Batch, _weights: Use) -> Vec<f32> {
-        vec![0.0; batch.len() * self.graph.classes()]
+
+    fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
+        if self.model.as_ref().is_none_or(|(held, _)| *held != weights) {
+            self.model = Some((weights, Model::new(&self.graph, self.held(weights), &self.device)));
+        }
+        let Some((_, model)) = &self.model else { unreachable!("set above") };
+        let output = if self.graph.classes() > 0 { "logits" } else { "embedding" };
+        model.run(&batch.pixels, output, &mut self.scratch).expect("every network has one of the two outputs")
     }
-    fn weights(&self, _weights: Use) -> Weights {
-        self.weights.clone()
+
+    fn weights(&self, weights: Use) -> Weights {
+        self.held(weights).clone()
     }
+
     fn set_weights(&mut self, weights: &Weights) {
-        self.weights = weights.clone();
+        self.weights = Held::Still(weights.clone());
+        self.model = None;
     }
 }

@@ -1,0 +1,187 @@
+//! Inference: batch norms folded, weights packed once, buffers shared by lifetime.
+
+use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
+use inception_kernels::conv::{ConvPlan, Epilogue};
+use inception_kernels::elementwise;
+use inception_kernels::norm::Affine;
+
+use crate::device::Device;
+use crate::layout::{Layout, Place, conv_plan, pool_shape};
+
+/// A network ready to predict. `Send + Sync`; every run brings its own [`Scratch`].
+pub struct Model {
+    graph: Graph,
+    layout: Layout,
+    device: Device,
+    convs: Vec<Option<Folded>>,
+    /// Slot of each buffer, and values a picture of each slot.
+    slots: Vec<usize>,
+    slot_sizes: Vec<usize>,
+}
+
+/// A convolution with its batch norm multiplied in.
+struct Folded {
+    plan: ConvPlan,
+    packed: Vec<f32>,
+    bias: Vec<f32>,
+    relu: bool,
+}
+
+/// Activations of one run; kept between runs to spare allocation.
+#[derive(Default)]
+pub struct Scratch {
+    slots: Vec<Vec<f32>>,
+}
+
+impl Model {
+    /// Folds and packs `weights` for `graph`.
+    pub fn new(graph: &Graph, weights: &Weights, device: &Device) -> Self {
+        let folded = |id| conv_plan(graph, id).map(|plan| fold(graph, id, plan, weights, device));
+        let convs = graph.ids().map(folded).collect();
+        let layout = Layout::new(graph);
+        let (slots, slot_sizes) = assign_slots(graph, &layout);
+        Model { graph: graph.clone(), layout, device: device.clone(), convs, slots, slot_sizes }
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Bytes of activations that a run over `batch` pictures holds.
+    pub fn activation_bytes(&self, batch: usize) -> usize {
+        self.slot_sizes.iter().sum::<usize>() * batch * size_of::<f32>()
+    }
+
+    /// Values of the output `name` for `pixels`, `[n, side, side, 3]` RGB bytes; `None` where the network has no such output.
+    pub fn run(&self, pixels: &[u8], name: &str, scratch: &mut Scratch) -> Option<Vec<f32>> {
+        let output = self.graph.output(name)?;
+        let picture = self.graph.nodes()[0].shape.len();
+        let n = pixels.len() / picture;
+        assert_eq!(pixels.len(), n * picture, "whole pictures of {} bytes", picture);
+        scratch.slots.resize_with(self.slot_sizes.len(), Vec::new);
+        for (slot, &size) in scratch.slots.iter_mut().zip(&self.slot_sizes) {
+            slot.resize(size * n, 0.0);
+        }
+        for id in self.graph.ids().take(output.0 + 1) {
+            self.run_node(id, pixels, n, &mut scratch.slots);
+        }
+        let place = self.layout.place(output);
+        let view = place.view(&scratch.slots[self.slots[place.buffer]], n);
+        Some((0..view.pixels()).flat_map(|p| view.pixel(p).iter().copied()).collect())
+    }
+
+    fn run_node(&self, id: NodeId, pixels: &[u8], n: usize, slots: &mut [Vec<f32>]) {
+        let Device { isa, ref pool } = self.device;
+        let node = self.graph.node(id);
+        let target = self.layout.fused(id).unwrap_or(id);
+        let place = self.layout.place(target);
+        let slot = self.slots[place.buffer];
+        // The buffer that is written leaves the list, so that all others can be read.
+        let mut out = std::mem::take(&mut slots[slot]);
+        let source = |input: NodeId| {
+            let place: Place = self.layout.place(input);
+            place.view(&slots[self.slots[place.buffer]], n)
+        };
+        match node.op {
+            Op::Input => elementwise::normalize_bytes(pool, isa, pixels, &mut out[..pixels.len()]),
+            Op::Conv { .. } | Op::Linear { .. } => {
+                if let Some(Folded { plan, packed, bias, relu }) = &self.convs[id.0] {
+                    let mut epilogue = Epilogue { bias: Some(bias), relu: *relu, ..Epilogue::default() };
+                    if let Op::Residual { scale, relu } = self.graph.node(target).op {
+                        epilogue.residual = Some((source(self.graph.node(target).inputs[0]), scale));
+                        epilogue.relu = relu;
+                    }
+                    let y = place.view_mut(&mut out, n);
+                    plan.forward(pool, isa, source(node.inputs[0]), packed, epilogue, y);
+                }
+            }
+            Op::MaxPool { size, stride, pad } => {
+                let shape = pool_shape(self.graph.input_shape(id), size, stride, pad);
+                shape.max(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, n));
+            }
+            Op::AvgPool { size, stride, pad, count_padding } => {
+                let shape = pool_shape(self.graph.input_shape(id), size, stride, pad);
+                shape.avg(pool, isa, count_padding, source(node.inputs[0]), place.view_mut(&mut out, n));
+            }
+            // Their inputs have written to their place.
+            Op::Concat | Op::Residual { .. } => {}
+            Op::GlobalAvgPool => {
+                elementwise::global_avg_pool(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, n));
+            }
+            Op::Dropout { .. } => {
+                let x = source(node.inputs[0]);
+                let len = place.shape.len();
+                (0..x.pixels()).for_each(|p| out[p * len..(p + 1) * len].copy_from_slice(x.pixel(p)));
+            }
+            Op::L2Norm => elementwise::l2_norm(pool, source(node.inputs[0]), place.view_mut(&mut out, n)),
+        }
+        slots[slot] = out;
+    }
+}
+
+/// `w·scale` and `shift` of the batch norm behind `id` in place of its weights and bias (both in `f32`, as the trainer's
+/// own batch norm computes them).
+fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &Device) -> Folded {
+    let get = |role: Role| {
+        let name = format!("{}/{}", graph.node(id).name, role.name());
+        weights.index(&name).map(|i| weights.get(i))
+    };
+    let kernel = get(Role::Weight).expect("every convolution has a kernel");
+    let mut packed = vec![0.0; plan.packed_len()];
+    let bias = match (get(Role::Gamma), get(Role::Beta), get(Role::Mean), get(Role::Variance)) {
+        (Some(gamma), Some(beta), Some(mean), Some(variance)) => {
+            let affine = Affine::new(gamma, beta, mean, variance, BN_EPSILON);
+            let folded: Vec<f32> =
+                kernel.chunks(affine.scale.len()).flat_map(|row| row.iter().zip(&affine.scale).map(|(w, s)| w * s)).collect();
+            plan.pack(&device.pool, &folded, &mut packed);
+            affine.shift
+        }
+        _ => {
+            plan.pack(&device.pool, kernel, &mut packed);
+            get(Role::Bias).expect("a convolution without batch norm has a bias").to_vec()
+        }
+    };
+    let relu = matches!(graph.node(id).op, Op::Conv { after: inception_graph::After::BnRelu, .. });
+    Folded { plan, packed, bias, relu }
+}
+
+/// Buffers whose lifetimes do not meet share a slot: each buffer takes, when it is first written, the free slot that
+/// fits it best.
+fn assign_slots(graph: &Graph, layout: &Layout) -> (Vec<usize>, Vec<usize>) {
+    let buffers = layout.sizes().len();
+    let (mut first, mut last) = (vec![usize::MAX; buffers], vec![0; buffers]);
+    for id in graph.ids() {
+        let written = layout.place(layout.fused(id).unwrap_or(id)).buffer;
+        let node = graph.node(id);
+        let residual = layout.fused(id).map(|sum| graph.node(sum).inputs[0]);
+        first[written] = first[written].min(id.0);
+        last[written] = last[written].max(id.0);
+        node.inputs.iter().chain(&residual).for_each(|&input| {
+            let read = layout.place(input).buffer;
+            last[read] = last[read].max(id.0);
+        });
+    }
+    graph.outputs().iter().for_each(|&(_, id)| last[layout.place(id).buffer] = usize::MAX);
+    let (mut slots, mut sizes) = (vec![usize::MAX; buffers], Vec::<usize>::new());
+    // When each slot is free again: after the last use of its buffer.
+    let mut busy_until = Vec::<usize>::new();
+    let mut order: Vec<usize> = (0..buffers).filter(|&b| first[b] != usize::MAX).collect();
+    order.sort_by_key(|&b| first[b]);
+    for b in order {
+        let size = layout.sizes()[b];
+        let waste = |slot: usize| if sizes[slot] >= size { sizes[slot] - size } else { (size - sizes[slot]) * 4 };
+        let free = (0..sizes.len()).filter(|&s| busy_until[s] < first[b]).min_by_key(|&s| waste(s));
+        let slot = free.unwrap_or_else(|| {
+            sizes.push(0);
+            busy_until.push(0);
+            sizes.len() - 1
+        });
+        sizes[slot] = sizes[slot].max(size);
+        busy_until[slot] = last[b];
+        slots[b] = slot;
+    }
+    // Buffers nobody writes (a fused up-projection's own) are nobody's; any slot will do.
+    slots.iter_mut().filter(|s| **s == usize::MAX).for_each(|s| *s = 0);
+    (slots, sizes)
+}
