@@ -1,9 +1,12 @@
 //! The tool as a library: data, checkpoints, training, evaluation, prediction.
 
+pub mod args;
 pub mod checkpoint;
+pub mod cmd;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
+pub mod exit;
 pub mod figures;
 pub mod metrics;
 pub mod predict;
