@@ -1,1 +1,208 @@
-//! (being written)
+//! Loss and errors of a data set, from logits and labels.
+//!
+//! ```text
+//! loss       = mean over pictures of log(sum_j exp(logit_j)) - logit_label
+//! rank       = number of classes ahead of the label: a larger logit, or an equal one with a lower index
+//! top-k error = share of pictures with rank >= k
+//! ```
+//!
+//! Sums run in `f64` in the order of the pictures, so the batch size does not change a digit. Ties go to the lower
+//! index: a network that answers the same for every class is right on class 0 alone, not on all of them.
+//! A picture with a logit that is no finite number is wrong, and makes the loss NaN: a broken network never looks good.
+
+use std::collections::BTreeMap;
+
+/// What is known of one class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassCounts {
+    /// Pictures with this label.
+    pub count: u64,
+    /// Those of them whose first answer was another class, or none.
+    pub errors: u64,
+    /// First answers that were wrong: class and how often.
+    pub confused: BTreeMap<usize, u64>,
+}
+
+impl ClassCounts {
+    /// The wrong class answered most often, and how often; the lower class where several are.
+    pub fn most_confused(&self) -> Option<(usize, u64)> {
+        self.confused.iter().map(|(&class, &n)| (class, n)).max_by_key(|&(class, n)| (n, std::cmp::Reverse(class)))
+    }
+}
+
+/// Sums over the pictures seen so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    count: u64,
+    loss: f64,
+    top1_errors: u64,
+    top5_errors: u64,
+    per_class: Vec<ClassCounts>,
+}
+
+impl Metrics {
+    /// No pictures yet, of `classes` classes.
+    pub fn new(classes: usize) -> Self {
+        Metrics {
+            count: 0,
+            loss: 0.0,
+            top1_errors: 0,
+            top5_errors: 0,
+            per_class: vec![ClassCounts::default(); classes],
+        }
+    }
+
+    /// Adds one picture after another: `logits` holds a row for each label.
+    ///
+    /// # Panics
+    /// Where the rows do not match the labels, or a label is no class.
+    pub fn add(&mut self, logits: &[f32], labels: &[u32]) {
+        let classes = self.per_class.len();
+        assert_eq!(logits.len(), labels.len() * classes, "one row of {classes} logits for each of the labels");
+        for (row, &label) in logits.chunks_exact(classes.max(1)).zip(labels) {
+            self.add_one(row, label as usize);
+        }
+    }
+
+    fn add_one(&mut self, row: &[f32], label: usize) {
+        let finite = row.iter().all(|v| v.is_finite());
+        let ahead = |of: usize| {
+            let better = |j: usize| row[j] > row[of] || (row[j] == row[of] && j < of);
+            (0..row.len()).filter(|&j| better(j)).count()
+        };
+        let rank = if finite { ahead(label) } else { usize::MAX };
+        self.count += 1;
+        self.loss += if finite { log_sum_exp(row) - f64::from(row[label]) } else { f64::NAN };
+        self.top1_errors += u64::from(rank >= 1);
+        self.top5_errors += u64::from(rank >= 5);
+        let class = &mut self.per_class[label];
+        class.count += 1;
+        class.errors += u64::from(rank >= 1);
+        if finite && rank >= 1 {
+            *class.confused.entry(top_k(row, 1)[0]).or_default() += 1;
+        }
+    }
+
+    /// Pictures.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+    /// Mean cross-entropy in nats; NaN without pictures.
+    pub fn loss(&self) -> f64 {
+        self.loss / self.count as f64
+    }
+    /// Share of pictures whose first answer is wrong, 0 to 1; NaN without pictures.
+    pub fn top1_error(&self) -> f64 {
+        self.top1_errors as f64 / self.count as f64
+    }
+    /// Share of pictures whose first five answers are all wrong, 0 to 1; NaN without pictures.
+    pub fn top5_error(&self) -> f64 {
+        self.top5_errors as f64 / self.count as f64
+    }
+    /// Pictures whose first answer is wrong.
+    pub fn top1_errors(&self) -> u64 {
+        self.top1_errors
+    }
+    /// Pictures whose first five answers are all wrong.
+    pub fn top5_errors(&self) -> u64 {
+        self.top5_errors
+    }
+    /// Counts of each class, in class order.
+    pub fn per_class(&self) -> &[ClassCounts] {
+        &self.per_class
+    }
+}
+
+/// `log(sum exp(x))` in `f64`, shifted by the maximum so that nothing overflows.
+pub fn log_sum_exp(row: &[f32]) -> f64 {
+    let max = row.iter().fold(f64::NEG_INFINITY, |m, &v| m.max(f64::from(v)));
+    max + row.iter().map(|&v| (f64::from(v) - max).exp()).sum::<f64>().ln()
+}
+
+/// `exp(x) / sum exp(x)` in `f64`.
+pub fn softmax(row: &[f32]) -> Vec<f64> {
+    let shift = log_sum_exp(row);
+    row.iter().map(|&v| (f64::from(v) - shift).exp()).collect()
+}
+
+/// The `k` classes with the largest logits, best first, the lower index first among equals; all of them where `k` is more.
+pub fn top_k(row: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    let best_first = |&a: &usize, &b: &usize| row[b].total_cmp(&row[a]).then(a.cmp(&b));
+    let k = k.min(order.len());
+    if k < order.len() {
+        order.select_nth_unstable_by(k, best_first);
+        order.truncate(k);
+    }
+    order.sort_unstable_by(best_first);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_and_ranks_of_known_rows() {
+        let mut m = Metrics::new(8);
+        // Eight equal logits: loss ln 8, label 0 first, label 7 eighth, label 4 fifth.
+        m.add(&[0.0; 24], &[0, 7, 4]);
+        assert_eq!((m.count(), m.top1_errors(), m.top5_errors()), (3, 2, 1));
+        assert!((m.loss() - 8f64.ln()).abs() < 1e-15);
+        assert_eq!(m.top1_error(), 2.0 / 3.0);
+        assert_eq!(m.per_class()[7].most_confused(), Some((0, 1)));
+        assert_eq!(m.per_class()[0], ClassCounts { count: 1, ..Default::default() });
+    }
+
+    #[test]
+    fn huge_logits_do_not_overflow() {
+        let mut m = Metrics::new(2);
+        m.add(&[1e30, -1e30], &[0]);
+        assert_eq!(m.loss(), 0.0);
+        m.add(&[-3e38, 3e38], &[0]);
+        assert!(m.loss().is_finite() && m.loss() > 1e37);
+    }
+
+    #[test]
+    fn the_batch_size_does_not_change_a_bit() {
+        let classes = 7;
+        let rows: Vec<f32> = (0..classes * 100).map(|i| ((i * 7919 % 1009) as f32).sin() * 9.0).collect();
+        let labels: Vec<u32> = (0..100).map(|i| i * 31 % classes as u32).collect();
+        let in_batches = |n: usize| {
+            let mut m = Metrics::new(classes);
+            rows.chunks(n * classes).zip(labels.chunks(n)).for_each(|(r, l)| m.add(r, l));
+            m
+        };
+        let whole = in_batches(100);
+        assert!([1, 3, 64].iter().all(|&n| in_batches(n) == whole));
+        assert_eq!(whole.loss().to_bits(), in_batches(7).loss().to_bits());
+    }
+
+    #[test]
+    fn a_row_with_a_nan_is_wrong_whatever_the_label() {
+        for label in 0..3 {
+            let mut m = Metrics::new(3);
+            m.add(&[f32::NAN, 1.0, 0.0], &[label]);
+            assert_eq!((m.top1_errors(), m.top5_errors()), (1, 1));
+            assert!(m.loss().is_nan());
+            assert_eq!(m.per_class()[label as usize].most_confused(), None);
+        }
+    }
+
+    #[test]
+    fn the_lower_class_wins_among_equal_confusions() {
+        let confused = BTreeMap::from([(4, 2), (1, 2), (9, 1)]);
+        assert_eq!(ClassCounts { confused, ..Default::default() }.most_confused(), Some((1, 2)));
+    }
+
+    #[test]
+    fn top_k_and_softmax() {
+        let row = [1.0, 3.0, 3.0, -2.0, 2.0];
+        assert_eq!(top_k(&row, 3), [1, 2, 4]);
+        assert_eq!(top_k(&row, 9), [1, 2, 4, 0, 3]);
+        assert_eq!(top_k(&row, 0), [0usize; 0]);
+        let p = softmax(&[0.0, 3f32.ln()]);
+        assert!((p[0] - 0.25).abs() < 1e-7 && (p[1] - 0.75).abs() < 1e-7);
+        assert!((softmax(&row).iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+}
