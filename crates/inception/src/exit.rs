@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use inception_cpu::DeviceError;
 use inception_graph::GraphError;
 
 /// How a command ended, as scripts see it.
@@ -44,8 +45,55 @@ pub fn of(error: &anyhow::Error) -> Exit {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if cause.is::<UsageError>() || cause.is::<GraphError>() {
+    if cause.is::<UsageError>() || cause.is::<GraphError>() || cause.is::<DeviceError>() {
         return Some(Exit::Usage);
     }
     None
+}
+
+/// `context: cause: cause of the cause`, each said once.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Some errors repeat their cause in their own message.
+        if !message.ends_with(&cause) {
+            message += if message.is_empty() { "" } else { ": " };
+            message += &cause;
+        }
+    }
+    message
+}
+
+/// Whether the reader of the output has gone, as `head` does when it has read enough.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(gone))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_first_known_cause_decides() {
+        let unknown = inception_graph::find("nonsense").map(|_| ()).context("building the network").unwrap_err();
+        assert_eq!(of(&unknown), Exit::Usage);
+        assert!(message(&unknown).starts_with("building the network: unknown network `nonsense`"));
+        assert_eq!(of(&anyhow::anyhow!("something else")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_cause_already_in_the_message_is_not_repeated() {
+        let cause = std::io::Error::other("disk on fire");
+        assert_eq!(message(&anyhow::Error::new(cause).context("saving: disk on fire")), "saving: disk on fire");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_seen_through_its_context() {
+        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::new(pipe).context("writing the table")));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe")));
+    }
 }
