@@ -131,12 +131,14 @@ impl Trainer {
             return Err(self.not_finite("gradient"));
         }
         let clip = options.clip_grad.map_or(1.0, |limit| if grad_norm > limit { limit / grad_norm } else { 1.0 });
+        // As in TensorFlow, the average starts at the weights before the first step that keeps one.
+        if options.ema_decay.is_some() {
+            self.average.get_or_insert_with(|| self.weights.clone());
+        }
         self.state.update(&self.device, options, &mut self.weights.data, &mut self.grad.data, clip);
         self.update_statistics(options.bn_decay);
-        if let Some(decay) = options.ema_decay {
-            let weights = &mut self.weights;
-            let average = self.average.get_or_insert_with(|| weights.clone());
-            self.state.average(&self.device, decay, &mut weights.data, &mut average.data);
+        if let (Some(decay), Some(average)) = (options.ema_decay, &mut self.average) {
+            self.state.average(&self.device, decay, &mut self.weights.data, &mut average.data);
         }
         Ok(StepReport { loss: loss.mean, correct: loss.correct, grad_norm })
     }
@@ -263,8 +265,8 @@ impl Trainer {
             }
             Op::Conv { after: After::Bias, .. } | Op::Linear { .. } => {
                 let dy = place.view(&gradients[place.buffer], n);
-                let dbias = grad.get_mut(param(&kept.params, Role::Bias));
-                column_sums(&dy, dbias);
+                scratch.resize(scratch.len().max(norm::scratch_len(dy.pixels(), dy.channels())), 0.0);
+                norm::sums(pool, isa, dy, grad.get_mut(param(&kept.params, Role::Bias)), scratch);
             }
             _ => {}
         }
@@ -343,7 +345,13 @@ impl Trainer {
             "gradient" => (0..params.len()).rev().find(|&i| bad(self.grad.get(i))).map(|i| params[i].node.0),
             _ => self.graph.ids().map(|id| id.0).find(|&i| {
                 let place = self.layout.place(NodeId(i));
-                bad(&self.nodes[i].y) || (place.offset == 0 && bad(&self.activations[place.buffer]))
+                let buffer = &self.activations[place.buffer];
+                // An up-projection fused into its sum has no activation of its own.
+                let pictures = buffer.len() / (place.shape.pixels() * place.stride);
+                bad(&self.nodes[i].y) || {
+                    let view = (pictures > 0).then(|| place.view(buffer, pictures));
+                    view.is_some_and(|view| (0..view.pixels()).any(|p| bad(view.pixel(p))))
+                }
             }),
         };
         StepError::NotFinite { node: names[found.unwrap_or(self.logits.0)].to_string(), what }
@@ -352,13 +360,4 @@ impl Trainer {
 
 fn has_relu(op: &Op) -> bool {
     matches!(op, Op::Conv { after: After::BnRelu, .. })
-}
-
-/// Sum over pixels of each channel, in order, in `f64`.
-fn column_sums(dy: &View, sums: &mut [f32]) {
-    let mut totals = vec![0.0f64; sums.len()];
-    for p in 0..dy.pixels() {
-        totals.iter_mut().zip(dy.pixel(p)).for_each(|(t, &g)| *t += f64::from(g));
-    }
-    sums.iter_mut().zip(totals).for_each(|(s, t)| *s = t as f32);
 }

@@ -12,7 +12,7 @@ use crate::elementwise::pixel_block;
 use crate::view::{Parts, piece};
 use crate::{Isa, Pool, View, ViewMut};
 
-/// Length of the scratch of [`statistics`] and [`grad`].
+/// Length of the scratch of [`statistics`], [`grad`] and [`sums`].
 pub fn scratch_len(pixels: usize, channels: usize) -> usize {
     pixels.div_ceil(pixel_block(channels)) * 2 * channels
 }
@@ -42,19 +42,53 @@ pub fn statistics(pool: &Pool, isa: Isa, y: View, mean: &mut [f32], variance: &m
             }
         });
     });
-    for j in 0..c {
-        let (mut count, mut centre, mut squares) = (0.0f64, 0.0f64, 0.0f64);
-        for b in 0..blocks {
+    isa.vectorize(|| {
+        let (mut centre, mut squares) = (vec![0.0f64; c], vec![0.0f64; c]);
+        let mut count = 0.0;
+        for (b, block_sums) in scratch[..blocks * 2 * c].chunks_exact(2 * c).enumerate() {
             let added = piece(b, block, pixels).len() as f64;
-            let distance = f64::from(scratch[b * 2 * c + j]) - centre;
-            let total = count + added;
-            centre += distance * added / total;
-            squares += f64::from(scratch[b * 2 * c + c + j]) + distance * distance * count * added / total;
-            count = total;
+            let share = added / (count + added);
+            let (means, around) = block_sums.split_at(c);
+            for (((centre, squares), &m), &s) in centre.iter_mut().zip(&mut squares).zip(means).zip(around) {
+                let distance = f64::from(m) - *centre;
+                *centre += distance * share;
+                *squares += f64::from(s) + distance * distance * count * share;
+            }
+            count += added;
         }
-        mean[j] = centre as f32;
-        variance[j] = (squares / count) as f32;
-    }
+        mean.iter_mut().zip(centre).for_each(|(m, v)| *m = v as f32);
+        variance.iter_mut().zip(squares).for_each(|(m, v)| *m = (v / count) as f32);
+    });
+}
+
+/// Sum of each channel over all pixels: blocks in `f32`, joined in `f64` in order.
+pub fn sums(pool: &Pool, isa: Isa, x: View, sums: &mut [f32], scratch: &mut [f32]) {
+    let (pixels, c) = (x.pixels(), x.channels());
+    let block = pixel_block(c);
+    let blocks = pixels.div_ceil(block);
+    let parts = Parts::new(&mut scratch[..blocks * c]);
+    pool.run(blocks, |b| {
+        // SAFETY: each block has sums of its own.
+        let sums = unsafe { parts.part(b * c..(b + 1) * c) };
+        isa.vectorize(|| {
+            sums.fill(0.0);
+            for p in piece(b, block, pixels) {
+                sums.iter_mut().zip(x.pixel(p)).for_each(|(s, &v)| *s += v);
+            }
+        });
+    });
+    join(isa, &scratch[..blocks * c], sums);
+}
+
+/// Sum over rows of `blocks` `[n, totals.len()]`, in order, in `f64`.
+fn join(isa: Isa, blocks: &[f32], totals: &mut [f32]) {
+    isa.vectorize(|| {
+        let mut exact = vec![0.0f64; totals.len()];
+        for row in blocks.chunks_exact(totals.len()) {
+            exact.iter_mut().zip(row).for_each(|(t, &v)| *t += f64::from(v));
+        }
+        totals.iter_mut().zip(exact).for_each(|(t, v)| *t = v as f32);
+    });
 }
 
 /// The affine form of a batch norm, per channel.
@@ -149,10 +183,10 @@ pub fn grad(
             }
         });
     });
-    for j in 0..c {
-        let column = |half: usize| (0..blocks).map(|b| f64::from(scratch[(b * 2 + half) * c + j])).sum::<f64>();
-        (dbeta[j], dgamma[j]) = (column(0) as f32, column(1) as f32);
-    }
+    let mut both = vec![0.0; 2 * c];
+    join(isa, &scratch[..blocks * 2 * c], &mut both);
+    dbeta.copy_from_slice(&both[..c]);
+    dgamma.copy_from_slice(&both[c..]);
     // dy = scale·g − constant − y·slope, constant and slope per channel.
     let slope: Vec<f32> = (0..c).map(|j| affine.scale[j] * inverse[j] * dgamma[j] / pixels as f32).collect();
     let constant: Vec<f32> =

@@ -112,6 +112,17 @@ fn batch_norm_matches_the_reference() {
 }
 
 #[test]
+fn channel_sums_are_joined_in_order() {
+    for isa in Isa::all() {
+        let (x, c) = (values(3001 * 7, 9), 7);
+        let (mut sums, mut scratch) = (vec![0.0; c], vec![f32::NAN; norm::scratch_len(3001, c)]);
+        norm::sums(&Pool::new(2), isa, View::dense(&x, c), &mut sums, &mut scratch);
+        let expected = (0..c).map(|j| x.iter().skip(j).step_by(c).sum::<f32>()).collect::<Vec<_>>();
+        assert_eq!(sums, expected, "multiples of 1/8 add exactly");
+    }
+}
+
+#[test]
 fn residual_gradient() {
     let (c, pixels) = (5, 300);
     let (out, dout) = (values(c * pixels, 1), values(c * pixels, 2));

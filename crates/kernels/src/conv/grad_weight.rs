@@ -27,9 +27,9 @@ const TASKS: usize = 24;
 /// Pixels of a split at least.
 const SPLIT: usize = 8 * CHUNK;
 
-/// Into how many parts the pixels are split; a function of sizes alone.
+/// Into how many parts the pixels are split; a function of sizes alone, the same with rows merged.
 pub(super) fn splits(gather: &Gather, batch: usize) -> usize {
-    let tasks = gather.taps.len() * gather.k.div_ceil(CHANNELS);
+    let tasks = (gather.taps.len() * gather.k).div_ceil(CHANNELS);
     TASKS.div_ceil(tasks).min(gather.rows(batch).div_ceil(SPLIT)).max(1)
 }
 
