@@ -1,8 +1,12 @@
 //! The networks, one figure set a file, and the table of their names.
 
+mod resnet_v1;
+mod resnet_v2;
+mod stem;
 mod v3;
+mod v4;
 
-use crate::dsl::{Net, Tap};
+use crate::dsl::{Net, Tap, conv, max_pool};
 use crate::error::GraphError;
 use crate::graph::{Graph, Spec};
 
@@ -19,14 +23,65 @@ pub struct NetInfo {
     describe: fn(&mut Net, Tap, usize),
 }
 
-/// Every network, paper's networks first.
-pub const NETWORKS: &[NetInfo] = &[NetInfo {
-    name: "inception_v3",
-    img_size: 299,
-    classes: 1000,
-    about: "Inception-v3 as Google released it (the definition of arXiv:1512.00567 cannot be built)",
-    describe: v3::inception_v3,
-}];
+/// Every network: the paper's, then published variants.
+pub const NETWORKS: &[NetInfo] = &[
+    NetInfo {
+        name: "inception_v3",
+        img_size: 299,
+        classes: 1000,
+        about: "Inception-v3 as Google released it, the paper's baseline",
+        describe: v3::inception_v3,
+    },
+    NetInfo {
+        name: "inception_v4",
+        img_size: 299,
+        classes: 1000,
+        about: "Inception-v4, Figure 9",
+        describe: v4::inception_v4,
+    },
+    NetInfo {
+        name: "inception_resnet_v1",
+        img_size: 299,
+        classes: 1000,
+        about: "Inception-ResNet-v1, Figure 15: about Inception-v3's cost",
+        describe: resnet_v1::inception_resnet_v1,
+    },
+    NetInfo {
+        name: "inception_resnet_v2",
+        img_size: 299,
+        classes: 1000,
+        about: "Inception-ResNet-v2 as the paper draws it, Figure 15",
+        describe: resnet_v2::inception_resnet_v2,
+    },
+    NetInfo {
+        name: "inception_resnet_v2.slim",
+        img_size: 299,
+        classes: 1000,
+        about: "the released Inception-ResNet-v2 (slim, timm, Keras): 10/20/10 blocks",
+        describe: resnet_v2::slim,
+    },
+    NetInfo {
+        name: "inception_resnet_v1.facenet",
+        img_size: 160,
+        classes: 0,
+        about: "FaceNet's Inception-ResNet-v1: a 512-d embedding of faces",
+        describe: resnet_v1::facenet,
+    },
+    NetInfo {
+        name: "inception_v3.fid",
+        img_size: 299,
+        classes: 1008,
+        about: "the 2015 Inception-v3 on which FID is defined",
+        describe: v3::fid,
+    },
+    NetInfo {
+        name: "inception_v3.torchvision",
+        img_size: 299,
+        classes: 1000,
+        about: "Inception-v3 of torchvision and timm: average pools count padding",
+        describe: v3::torchvision,
+    },
+];
 
 /// The network called `name`, or an error with the nearest name.
 pub fn find(name: &str) -> Result<&'static NetInfo, GraphError> {
@@ -72,4 +127,37 @@ fn classifier(net: &mut Net, x: Tap, keep: f32, classes: usize) {
     let x = net.push("dropout", Op::Dropout { keep }, &[x]);
     let x = net.push("logits", Op::Linear { out: classes }, &[x]);
     net.output("logits", x);
+}
+
+/// Scale of a residual branch and whether a ReLU follows its sum. The paper gives a range (section 3.3); these are the
+/// released network's values.
+#[derive(Clone, Copy)]
+struct Scale {
+    factor: f32,
+    relu: bool,
+}
+
+impl Scale {
+    const A: Scale = Scale { factor: 0.17, relu: true };
+    const B: Scale = Scale { factor: 0.10, relu: true };
+    const C: Scale = Scale { factor: 0.20, relu: true };
+    /// The last block of the released networks.
+    const LAST: Scale = Scale { factor: 1.0, relu: false };
+}
+
+/// Channels of the three convolutional branches of a residual network's Reduction-B.
+type ReductionB = ([usize; 2], [usize; 2], [usize; 3]);
+
+/// Reduction-B of the residual networks, Figures 12 and 18.
+fn reduction_b(net: &mut Net, x: Tap, ([a, b], [c, d], [e, f, g]): ReductionB) -> Tap {
+    net.branches(
+        "mixed_7a",
+        x,
+        [
+            vec![conv(a, 1), conv(b, 3).down()],
+            vec![conv(c, 1), conv(d, 3).down()],
+            vec![conv(e, 1), conv(f, 3), conv(g, 3).down()],
+            vec![max_pool(3).down()],
+        ],
+    )
 }

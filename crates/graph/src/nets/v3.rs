@@ -1,22 +1,52 @@
-//! Inception-v3, as Google released it; arXiv:1602.07261 cites it and arXiv:1512.00567 draws parts of it.
+//! Inception-v3 as Google released it: arXiv:1602.07261 cites it, arXiv:1512.00567 draws parts of it.
 
-use crate::dsl::{Net, Tap, avg_pool, conv, max_pool, split};
+use crate::dsl::{Layer, Net, Tap, avg_pool, conv, max_pool, split};
+use crate::op::Op;
 
-/// Inception-v3.
+/// How the published networks called Inception-v3 differ.
+struct Variant {
+    /// Average pools divide by the window's area even at the border.
+    count_padding: bool,
+    /// The last block pools with a maximum.
+    last_max: bool,
+    /// Dropout in front of the classifier.
+    keep: f32,
+}
+
+const GOOGLE: Variant = Variant { count_padding: false, last_max: false, keep: 0.8 };
+
+/// Google's released network, which the paper compares against.
 pub(super) fn inception_v3(net: &mut Net, x: Tap, classes: usize) {
-    let x = stem(net, x);
-    let x = block_a(net, "mixed_5b", x, 32);
-    let x = block_a(net, "mixed_5c", x, 64);
-    let x = block_a(net, "mixed_5d", x, 64);
+    describe(net, x, classes, &GOOGLE);
+}
+
+/// torchvision's and timm's: average pools count the padding.
+pub(super) fn torchvision(net: &mut Net, x: Tap, classes: usize) {
+    describe(net, x, classes, &Variant { count_padding: true, keep: 0.5, ..GOOGLE });
+}
+
+/// The 2015-12-05 graph, whose features the Fréchet Inception distance is defined on: the pooling branch of its last
+/// block takes the maximum.
+pub(super) fn fid(net: &mut Net, x: Tap, classes: usize) {
+    describe(net, x, classes, &Variant { last_max: true, ..GOOGLE });
+}
+
+fn describe(net: &mut Net, x: Tap, classes: usize, variant: &Variant) {
+    let pool = || variant.avg_pool();
+    let x = super::stem::sequential(net, x);
+    let x = net.layer("pool_5a", max_pool(3).down(), x);
+    let x = block_a(net, "mixed_5b", x, pool(), 32);
+    let x = block_a(net, "mixed_5c", x, pool(), 64);
+    let x = block_a(net, "mixed_5d", x, pool(), 64);
     let x = net.branches(
         "mixed_6a",
         x,
         [vec![conv(384, 3).down()], vec![conv(64, 1), conv(96, 3), conv(96, 3).down()], vec![max_pool(3).down()]],
     );
-    let x = block_b(net, "mixed_6b", x, 128);
-    let x = block_b(net, "mixed_6c", x, 160);
-    let x = block_b(net, "mixed_6d", x, 160);
-    let x = block_b(net, "mixed_6e", x, 192);
+    let x = block_b(net, "mixed_6b", x, pool(), 128);
+    let x = block_b(net, "mixed_6c", x, pool(), 160);
+    let x = block_b(net, "mixed_6d", x, pool(), 160);
+    let x = block_b(net, "mixed_6e", x, pool(), 192);
     let x = net.branches(
         "mixed_7a",
         x,
@@ -26,22 +56,23 @@ pub(super) fn inception_v3(net: &mut Net, x: Tap, classes: usize) {
             vec![max_pool(3).down()],
         ],
     );
-    let x = block_c(net, "mixed_7b", x);
-    let x = block_c(net, "mixed_7c", x);
-    super::classifier(net, x, 0.8, classes);
+    let x = block_c(net, "mixed_7b", x, pool());
+    let x = block_c(net, "mixed_7c", x, if variant.last_max { max_pool(3) } else { pool() });
+    super::classifier(net, x, variant.keep, classes);
 }
 
-fn stem(net: &mut Net, x: Tap) -> Tap {
-    let x = net.layer("conv_1a", conv(32, 3).down(), x);
-    let x = net.layer("conv_2a", conv(32, 3).valid(), x);
-    let x = net.layer("conv_2b", conv(64, 3), x);
-    let x = net.layer("pool_3a", max_pool(3).down(), x);
-    let x = net.layer("conv_3b", conv(80, 1), x);
-    let x = net.layer("conv_4a", conv(192, 3).valid(), x);
-    net.layer("pool_5a", max_pool(3).down(), x)
+impl Variant {
+    fn avg_pool(&self) -> Layer {
+        let Layer::Box(mut op) = avg_pool(3) else { unreachable!("a pool is one box") };
+        if let Op::AvgPool { count_padding, .. } = &mut op {
+            *count_padding = self.count_padding;
+        }
+        Layer::Box(op)
+    }
 }
 
-fn block_a(net: &mut Net, name: &str, x: Tap, pooled: usize) -> Tap {
+/// Figure 5 of arXiv:1512.00567, with the release's 5×5.
+fn block_a(net: &mut Net, name: &str, x: Tap, pool: Layer, pooled: usize) -> Tap {
     net.branches(
         name,
         x,
@@ -49,12 +80,13 @@ fn block_a(net: &mut Net, name: &str, x: Tap, pooled: usize) -> Tap {
             vec![conv(64, 1)],
             vec![conv(48, 1), conv(64, 5)],
             vec![conv(64, 1), conv(96, 3), conv(96, 3)],
-            vec![avg_pool(3), conv(pooled, 1)],
+            vec![pool, conv(pooled, 1)],
         ],
     )
 }
 
-fn block_b(net: &mut Net, name: &str, x: Tap, c: usize) -> Tap {
+/// Figure 6 of arXiv:1512.00567, n = 7.
+fn block_b(net: &mut Net, name: &str, x: Tap, pool: Layer, c: usize) -> Tap {
     net.branches(
         name,
         x,
@@ -62,12 +94,13 @@ fn block_b(net: &mut Net, name: &str, x: Tap, c: usize) -> Tap {
             vec![conv(192, 1)],
             vec![conv(c, 1), conv(c, [1, 7]), conv(192, [7, 1])],
             vec![conv(c, 1), conv(c, [7, 1]), conv(c, [1, 7]), conv(c, [7, 1]), conv(192, [1, 7])],
-            vec![avg_pool(3), conv(192, 1)],
+            vec![pool, conv(192, 1)],
         ],
     )
 }
 
-fn block_c(net: &mut Net, name: &str, x: Tap) -> Tap {
+/// Figure 7 of arXiv:1512.00567.
+fn block_c(net: &mut Net, name: &str, x: Tap, pool: Layer) -> Tap {
     net.branches(
         name,
         x,
@@ -75,7 +108,7 @@ fn block_c(net: &mut Net, name: &str, x: Tap) -> Tap {
             vec![conv(320, 1)],
             vec![conv(384, 1), split([conv(384, [1, 3]), conv(384, [3, 1])])],
             vec![conv(448, 1), conv(384, 3), split([conv(384, [1, 3]), conv(384, [3, 1])])],
-            vec![avg_pool(3), conv(192, 1)],
+            vec![pool, conv(192, 1)],
         ],
     )
 }
