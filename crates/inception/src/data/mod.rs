@@ -1,4 +1,20 @@
 //! Pictures: from files or memory to batches of bytes.
+//!
+//! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them, [`loader`] does both ahead of time on threads of
+//! its own.
+
+pub mod dataset;
+pub mod decode;
+pub mod digits;
+mod error;
+pub mod folder;
+pub mod loader;
+pub mod transform;
+
+pub use dataset::{Dataset, Picture, Rgb, Sample, Splits};
+pub use error::DataError;
+pub use loader::{Cache, Loader, OnBad, Request, Skipped, Transform, shuffled};
+pub use transform::{Eval, Interpolation, Train};
 
 /// A batch as the engines take it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,0 +1,108 @@
+//! From bytes to RGB: JPEG and PNG, told by their content.
+//!
+//! Grey becomes RGB, 16 bits become 8 by rounding, transparency lies on white, CMYK and YCCK JPEGs (Adobe's inverted
+//! values) become RGB, and an EXIF orientation is applied. A JPEG that ends early is an error, not a grey half.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
+
+use super::dataset::{Picture, Rgb};
+use super::error::DataError;
+
+/// Pictures of more pixels than this are refused before they are decoded.
+pub const MAX_PIXELS: u64 = 200_000_000;
+
+/// Decodes `picture`; the error names it.
+pub fn decode(picture: &Picture) -> Result<Rgb, DataError> {
+    match picture {
+        Picture::Memory { rgb, .. } => Ok((**rgb).clone()),
+        Picture::File(path) => {
+            let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.clone(), source })?;
+            decode_bytes(&bytes).map_err(|problem| DataError::Picture { name: name(path), problem })
+        }
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Decodes the content of a file; the error says what was found and what to do.
+pub fn decode_bytes(bytes: &[u8]) -> Result<Rgb, String> {
+    let format = match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
+        Ok(other) => {
+            return Err(format!("is a {other:?} file: expected JPEG or PNG, convert it"));
+        }
+        Err(_) => return Err(format!("is no picture but {}: expected JPEG or PNG", describe(bytes))),
+    };
+    if format == ImageFormat::Jpeg && !ends_properly(bytes) {
+        return Err("is a truncated JPEG (no end marker): fetch or copy it again".into());
+    }
+    let broken = |e: image::ImageError| format!("is a broken {format:?} file ({e}): fetch or copy it again");
+    let image = match format {
+        ImageFormat::Jpeg => {
+            let decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).map_err(broken)?;
+            decode_with(decoder)?.map_err(broken)?
+        }
+        _ => {
+            let decoder = image::codecs::png::PngDecoder::new(Cursor::new(bytes)).map_err(broken)?;
+            decode_with(decoder)?.map_err(broken)?
+        }
+    };
+    Ok(to_rgb(image))
+}
+
+fn decode_with(mut decoder: impl ImageDecoder) -> Result<Result<DynamicImage, image::ImageError>, String> {
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(format!("has {width}×{height} pixels, more than the {MAX_PIXELS} that are decoded: shrink it"));
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    Ok(DynamicImage::from_decoder(decoder).map(|mut image| {
+        image.apply_orientation(orientation);
+        image
+    }))
+}
+
+fn to_rgb(image: DynamicImage) -> Rgb {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let pixels = match image.color() {
+        ColorType::Rgb8 => image.into_rgb8().into_raw(),
+        color if color.has_alpha() => {
+            // On white, as a browser shows it.
+            let over_white = |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;
+            let rgba = image.into_rgba8().into_raw();
+            rgba.chunks_exact(4).flat_map(|p| [0, 1, 2].map(|c| over_white(p[c], p[3]))).collect()
+        }
+        _ => image.into_rgb8().into_raw(),
+    };
+    Rgb { width, height, pixels }
+}
+
+/// Whether an end-of-image marker closes a JPEG, padding behind it allowed.
+fn ends_properly(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(MARKER_SEARCH)..];
+    tail.windows(2).any(|w| w == [0xff, 0xd9])
+}
+
+/// Bytes at the end of a JPEG among which its end marker is looked for; some cameras append data.
+const MARKER_SEARCH: usize = 64 << 10;
+
+fn describe(bytes: &[u8]) -> &'static str {
+    let start = bytes.trim_ascii_start();
+    if bytes.is_empty() {
+        "an empty file"
+    } else if start.starts_with(b"<") {
+        "a web page or XML"
+    } else if bytes.starts_with(b"version https://git-lfs") {
+        "a Git LFS pointer"
+    } else if std::str::from_utf8(&bytes[..bytes.len().min(512)]).is_ok_and(|s| !s.contains('\0')) {
+        "text"
+    } else {
+        "unknown bytes"
+    }
+}

@@ -1,0 +1,61 @@
+//! What can be wrong with data. Each message names the file or folder, what was found and what to do.
+
+use std::path::PathBuf;
+
+/// Why data cannot be used.
+#[derive(Debug)]
+pub enum DataError {
+    /// A path cannot be read at all.
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A folder is not laid out as a data set.
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What was expected, what was found, what to do.
+        problem: String,
+    },
+    /// Splits or checkpoint disagree about classes.
+    Classes {
+        /// The folder.
+        path: PathBuf,
+        /// A table of the classes that disagree.
+        table: String,
+    },
+    /// A picture cannot be decoded.
+    Picture {
+        /// The picture's file or name.
+        name: String,
+        /// What was found.
+        problem: String,
+    },
+    /// A threads' worth of work was lost; names what the thread did.
+    Worker(String),
+}
+
+impl std::fmt::Display for DataError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DataError::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            DataError::Layout { path, problem } => write!(f, "{}: {problem}", path.display()),
+            DataError::Classes { path, table } => {
+                write!(f, "{}: the classes of this data do not match\n{table}", path.display())
+            }
+            DataError::Picture { name, problem } => write!(f, "{name}: {problem}"),
+            DataError::Worker(problem) => write!(f, "a decoding thread stopped: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for DataError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DataError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

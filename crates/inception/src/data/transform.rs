@@ -1,0 +1,300 @@
+//! From a picture of any size to the square a network takes.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use inception_graph::{Stream, stream};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::dataset::Rgb;
+
+/// How pixels are resampled; both filters widen when a picture shrinks (antialias), as Pillow's do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Triangle filter.
+    #[default]
+    Bilinear,
+    /// Catmull-Rom cubic.
+    Bicubic,
+}
+
+/// What a checkpoint does to a picture: the shorter side becomes `img_size / crop_pct`, the centre square remains.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Eval {
+    /// Share of the shorter side that remains.
+    pub crop_pct: f64,
+    /// Resampling filter.
+    #[serde(default)]
+    pub interpolation: Interpolation,
+}
+
+/// Random distortions of training pictures, torchvision's semantics.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Smallest and largest share of the picture's area that a crop covers.
+    pub scale: [f64; 2],
+    /// Smallest and largest width/height of a crop.
+    pub ratio: [f64; 2],
+    /// Probability of mirroring left and right.
+    pub flip: f64,
+    /// Brightness factor from `1 − b` to `1 + b`.
+    pub brightness: f32,
+    /// Contrast factor, likewise.
+    pub contrast: f32,
+    /// Saturation factor, likewise.
+    pub saturation: f32,
+    /// Hue shift from `−h` to `h` turns of the colour circle, at most 0.5.
+    pub hue: f32,
+}
+
+/// A rectangle inside a picture, in pixels and fractions of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CropBox {
+    /// Left edge.
+    pub x: f64,
+    /// Top edge.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+impl Eval {
+    /// The centre square that remains of a picture.
+    pub fn crop_box(&self, width: usize, height: usize, side: usize) -> CropBox {
+        // The shorter side is resized to a whole number of pixels; the crop is `side` of them.
+        let resized = (side as f64 / self.crop_pct).floor().max(side as f64);
+        let shorter = width.min(height) as f64;
+        let size = shorter * side as f64 / resized;
+        CropBox { x: (width as f64 - size) / 2.0, y: (height as f64 - size) / 2.0, width: size, height: size }
+    }
+
+    /// `[side, side, 3]` bytes.
+    pub fn apply(&self, rgb: &Rgb, side: usize) -> Vec<u8> {
+        resample(rgb, self.crop_box(rgb.width, rgb.height, side), side, self.interpolation)
+    }
+}
+
+impl Train {
+    /// `[side, side, 3]` bytes, distorted by the random numbers of `key`, for example `[seed, epoch, sample]`.
+    pub fn apply(&self, rgb: &Rgb, side: usize, key: &[u64]) -> Vec<u8> {
+        let random = &mut stream(key);
+        let crop = self.crop_box(rgb.width, rgb.height, random);
+        let mut pixels = resample(rgb, crop, side, Interpolation::Bilinear);
+        if random.random_bool(self.flip) {
+            mirror(&mut pixels, side);
+        }
+        self.jitter(&mut pixels, random);
+        pixels
+    }
+
+    /// A random rectangle of the wanted area and aspect; after ten misfits the largest centred one.
+    pub fn crop_box(&self, width: usize, height: usize, random: &mut Stream) -> CropBox {
+        let (w, h) = (width as f64, height as f64);
+        let within = |random: &mut Stream, [low, high]: [f64; 2]| low + (high - low) * random.random::<f64>();
+        for _ in 0..10 {
+            let area = w * h * within(random, self.scale);
+            let ratio = within(random, self.ratio.map(f64::ln)).exp();
+            let (cw, ch) = ((area * ratio).sqrt(), (area / ratio).sqrt());
+            if cw <= w && ch <= h {
+                let (x, y) = (within(random, [0.0, w - cw]), within(random, [0.0, h - ch]));
+                return CropBox { x, y, width: cw, height: ch };
+            }
+        }
+        let ratio = (w / h).clamp(self.ratio[0], self.ratio[1]);
+        let (cw, ch) = if w / h > ratio { (h * ratio, h) } else { (w, w / ratio) };
+        CropBox { x: (w - cw) / 2.0, y: (h - ch) / 2.0, width: cw, height: ch }
+    }
+
+    fn jitter(&self, pixels: &mut [u8], random: &mut Stream) {
+        let mut order = [0, 1, 2, 3];
+        rand::seq::SliceRandom::shuffle(&mut order[..], random);
+        for step in order {
+            let strength = [self.brightness, self.contrast, self.saturation, self.hue][step];
+            if strength == 0.0 {
+                continue;
+            }
+            let shift = random.random_range(-strength..=strength);
+            let factor = (1.0 + shift).max(0.0);
+            match step {
+                0 => blend(pixels, factor, |_| 0.0),
+                1 => {
+                    let mean = pixels.chunks_exact(3).map(grey).sum::<f32>() / (pixels.len() / 3).max(1) as f32;
+                    blend(pixels, factor, |_| mean.round());
+                }
+                2 => blend(pixels, factor, grey),
+                _ => turn_hue(pixels, shift),
+            }
+        }
+    }
+}
+
+/// ITU-R 601 luma.
+fn grey(p: &[u8]) -> f32 {
+    0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])
+}
+
+/// `factor · pixel + (1 − factor) · other`, clipped.
+fn blend(pixels: &mut [u8], factor: f32, other: impl Fn(&[u8]) -> f32) {
+    for p in pixels.chunks_exact_mut(3) {
+        let base = other(p) * (1.0 - factor);
+        p.iter_mut().for_each(|v| *v = (factor * f32::from(*v) + base).round().clamp(0.0, 255.0) as u8);
+    }
+}
+
+/// Turns every colour by `turns` of the HSV circle.
+fn turn_hue(pixels: &mut [u8], turns: f32) {
+    for p in pixels.chunks_exact_mut(3) {
+        let [r, g, b] = [f32::from(p[0]), f32::from(p[1]), f32::from(p[2])];
+        let (high, low) = (r.max(g).max(b), r.min(g).min(b));
+        let range = high - low;
+        if range == 0.0 {
+            continue;
+        }
+        let sextant = if high == r {
+            (g - b) / range
+        } else if high == g {
+            2.0 + (b - r) / range
+        } else {
+            4.0 + (r - g) / range
+        };
+        let hue = (sextant + 6.0 * turns).rem_euclid(6.0);
+        // Distance of each channel's peak on the circle decides its value.
+        for (v, offset) in p.iter_mut().zip([5.0, 3.0, 1.0]) {
+            let k = (offset + hue).rem_euclid(6.0);
+            *v = (high - range * k.min(4.0 - k).clamp(0.0, 1.0)).round() as u8;
+        }
+    }
+}
+
+fn mirror(pixels: &mut [u8], side: usize) {
+    for row in pixels.chunks_exact_mut(side * 3) {
+        for x in 0..side / 2 {
+            for c in 0..3 {
+                row.swap(x * 3 + c, (side - 1 - x) * 3 + c);
+            }
+        }
+    }
+}
+
+/// Resizes the rectangle `crop` of a picture to `[side, side, 3]` bytes.
+pub fn resample(rgb: &Rgb, crop: CropBox, side: usize, interpolation: Interpolation) -> Vec<u8> {
+    let filter = match interpolation {
+        Interpolation::Bilinear => FilterType::Bilinear,
+        Interpolation::Bicubic => FilterType::CatmullRom,
+    };
+    // A rectangle may stick out by rounding; the library refuses that.
+    let (w, h) = (rgb.width as f64, rgb.height as f64);
+    let (x, y) = (crop.x.clamp(0.0, w), crop.y.clamp(0.0, h));
+    let (cw, ch) = (crop.width.min(w - x), crop.height.min(h - y));
+    let source = ImageRef::new(rgb.width as u32, rgb.height as u32, &rgb.pixels, PixelType::U8x3)
+        .expect("a decoded picture has three bytes a pixel");
+    let mut target = Image::new(side as u32, side as u32, PixelType::U8x3);
+    let options = ResizeOptions::new().crop(x, y, cw, ch).resize_alg(ResizeAlg::Convolution(filter));
+    Resizer::new().resize(&source, &mut target, &options).expect("the rectangle lies inside the picture");
+    target.into_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: usize, height: usize) -> Rgb {
+        let pixels = (0..width * height * 3).map(|i| (i * 37 % 256) as u8).collect();
+        Rgb { width, height, pixels }
+    }
+
+    const STILL: Train = Train {
+        scale: [1.0, 1.0],
+        ratio: [1.0, 1.0],
+        flip: 0.0,
+        brightness: 0.0,
+        contrast: 0.0,
+        saturation: 0.0,
+        hue: 0.0,
+    };
+
+    #[test]
+    fn nothing_asked_for_changes_nothing() {
+        let rgb = picture(16, 16);
+        assert_eq!(STILL.apply(&rgb, 16, &[1]), rgb.pixels);
+        assert_eq!(Eval { crop_pct: 1.0, interpolation: Interpolation::Bicubic }.apply(&rgb, 16), rgb.pixels);
+    }
+
+    #[test]
+    fn flipping_mirrors_every_row() {
+        let rgb = picture(5, 5);
+        let flipped = Train { flip: 1.0, ..STILL }.apply(&rgb, 5, &[1]);
+        for (y, x) in (0..5).flat_map(|y| (0..5).map(move |x| (y, x))) {
+            assert_eq!(flipped[(y * 5 + x) * 3..][..3], rgb.pixels[(y * 5 + 4 - x) * 3..][..3]);
+        }
+    }
+
+    #[test]
+    fn crops_lie_inside_and_have_the_area_asked_for() {
+        let train = Train { scale: [0.08, 0.6], ratio: [0.75, 4.0 / 3.0], ..STILL };
+        for i in 0..500 {
+            let (w, h) = (40 + i % 7 * 30, 50 + i % 5 * 40);
+            let c = train.crop_box(w, h, &mut stream(&[i as u64]));
+            assert!(c.x >= 0.0 && c.y >= 0.0 && c.x + c.width <= w as f64 + 1e-9 && c.y + c.height <= h as f64 + 1e-9);
+            let (area, ratio) = (c.width * c.height / (w * h) as f64, c.width / c.height);
+            assert!((0.0799..=0.6001).contains(&area) && (0.7499..=1.3334).contains(&ratio), "{area} {ratio}");
+        }
+        // No crop of such a picture has the ratio; the fallback is the largest centred one.
+        let c = Train { scale: [1.0, 1.0], ratio: [0.75, 4.0 / 3.0], ..STILL }.crop_box(300, 30, &mut stream(&[1]));
+        assert_eq!(c, CropBox { x: 130.0, y: 0.0, width: 40.0, height: 30.0 });
+    }
+
+    #[test]
+    fn the_centre_square_of_evaluation() {
+        let eval = Eval { crop_pct: 0.875, interpolation: Interpolation::Bilinear };
+        // 299 / 0.875 = 341.7 → 341: of 500×375 a square of 375·299/341 pixels remains.
+        let c = eval.crop_box(500, 375, 299);
+        let size = 375.0 * 299.0 / 341.0;
+        assert_eq!(c, CropBox { x: (500.0 - size) / 2.0, y: (375.0 - size) / 2.0, width: size, height: size });
+    }
+
+    #[test]
+    fn pictures_of_extreme_shape_still_work() {
+        let eval = Eval { crop_pct: 0.875, interpolation: Interpolation::Bilinear };
+        let train = Train { scale: [0.08, 1.0], ratio: [0.75, 1.33], flip: 0.5, hue: 0.1, ..STILL };
+        for (w, h) in [(1, 1), (1, 900), (2000, 1), (3, 2)] {
+            let rgb = picture(w, h);
+            assert_eq!(eval.apply(&rgb, 75).len(), 75 * 75 * 3);
+            assert_eq!(train.apply(&rgb, 75, &[3]).len(), 75 * 75 * 3);
+        }
+        let one = Rgb { width: 1, height: 1, pixels: vec![10, 200, 30] };
+        assert!(eval.apply(&one, 8).chunks(3).all(|p| p == [10, 200, 30]));
+    }
+
+    #[test]
+    fn colour_steps_have_known_values() {
+        let mut p = [100, 150, 200];
+        blend(&mut p, 1.2, |_| 0.0);
+        assert_eq!(p, [120, 180, 240]);
+        let mut p = [100, 150, 200];
+        blend(&mut p, 0.5, |_| 50.0);
+        assert_eq!(p, [75, 100, 125]);
+        let mut p = [255, 0, 0];
+        turn_hue(&mut p, 1.0 / 3.0);
+        assert_eq!(p, [0, 255, 0], "red a third of a turn on is green");
+        let mut p = [200, 100, 50];
+        turn_hue(&mut p, 0.5);
+        assert_eq!(p, [50, 150, 200], "the opposite colour");
+        let mut p = [200, 100, 50];
+        turn_hue(&mut p, 1.0);
+        assert_eq!(p, [200, 100, 50]);
+    }
+
+    #[test]
+    fn the_key_decides_everything() {
+        let train = Train { scale: [0.2, 1.0], ratio: [0.75, 1.33], flip: 0.5, brightness: 0.4, ..STILL };
+        let rgb = picture(60, 40);
+        assert_eq!(train.apply(&rgb, 32, &[1, 2, 3]), train.apply(&rgb, 32, &[1, 2, 3]));
+        assert_ne!(train.apply(&rgb, 32, &[1, 2, 3]), train.apply(&rgb, 32, &[1, 2, 4]));
+    }
+}
