@@ -1,10 +1,216 @@
-//! (being written)
+//! `inception train`: from a folder of pictures to a run.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use inception_cpu::Device;
+use inception_graph::build;
+
+use crate::data::folder::open_splits;
+use crate::data::{OnBad, Splits};
+use crate::exit::{Exit, UsageError};
+use crate::interrupt;
+use crate::progress::{Style, duration, say};
+use crate::recipe::Recipe;
+use crate::run_dir::{RunDir, environment, timestamp};
+use crate::train::{Flow, Job, Run, spec};
+
+const EXAMPLES: &str = "\
+Examples:
+  inception train pictures/ -m inception_resnet_v1 --img-size 128 --width 0.25
+  inception train pictures/ -m inception_v4 --val-split 0.1 --epochs 90 --set train.hue=0.1
+  inception train --dump-config -m inception_v4 --recipe paper      print the merged recipe";
 
 /// Arguments of `inception train`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct TrainArgs {}
+#[command(after_help = EXAMPLES)]
+pub struct TrainArgs {
+    /// Folder with train/ and val/, each with a folder a class; or with class folders, and --val-split
+    #[arg(value_name = "DATA", required_unless_present_any = ["dump_config", "data_dir"])]
+    data: Option<PathBuf>,
+    /// DATA, by its name in other tools
+    #[arg(long, hide = true, conflicts_with = "data", alias = "data-path")]
+    data_dir: Option<PathBuf>,
+    /// Network; `inception info` lists them
+    #[arg(short, long, value_name = "NET")]
+    model: Option<String>,
+    /// Recipe: small, paper, or a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "small", alias = "config")]
+    recipe: String,
+    /// Passes over the training pictures [recipe: epochs]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Pictures a step [recipe: batch_size]
+    #[arg(short, long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Side of the network's input in pixels [default: the network's own]
+    #[arg(long, value_name = "N", alias = "imgsz")]
+    img_size: Option<usize>,
+    /// Multiplier of every layer's channels [recipe: width]
+    #[arg(long, value_name = "F")]
+    width: Option<f64>,
+    /// Update rule: sgd or rmsprop-tf [recipe: optimizer.name]
+    #[arg(long, value_name = "NAME", alias = "optimizer")]
+    opt: Option<String>,
+    /// Largest learning rate [recipe: schedule.lr]
+    #[arg(long, value_name = "F", alias = "learning-rate")]
+    lr: Option<f64>,
+    /// Learning rate over time: one-cycle, paper or constant [recipe: schedule.name]
+    #[arg(long, value_name = "NAME", alias = "lr-scheduler")]
+    sched: Option<String>,
+    /// L2 penalty on kernels [recipe: weight_decay]
+    #[arg(long, value_name = "F", alias = "wd")]
+    weight_decay: Option<f64>,
+    /// Label smoothing [recipe: label_smoothing]
+    #[arg(long, value_name = "F", alias = "label-smoothing")]
+    smoothing: Option<f64>,
+    /// Largest global norm of a gradient, 0 for none [recipe: clip_grad]
+    #[arg(long, value_name = "F", alias = "clip-grad-norm")]
+    clip_grad: Option<f64>,
+    /// Decay of the weights' moving average, 0 for none [recipe: ema_decay]
+    #[arg(long, value_name = "F", alias = "ema-decay")]
+    model_ema_decay: Option<f64>,
+    /// Seed of everything random [recipe: seed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Share of each class to hold out, where DATA has no val/
+    #[arg(long, value_name = "F")]
+    val_split: Option<f64>,
+    /// At a picture that cannot be read: stop, or leave it out, count and report it [recipe: on_bad]
+    #[arg(long, value_enum, value_name = "error|skip")]
+    on_bad: Option<OnBad>,
+    /// Any value of the recipe, for example --set optimizer.momentum=0.95
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Folder for runs
+    #[arg(long, value_name = "DIR", default_value = "output/train", alias = "output-dir")]
+    output: PathBuf,
+    /// Name of this run's folder [default: time, network, size]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    /// Threads that compute [default: what affinity and cgroup allow]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Threads that decode pictures [default: as many as compute]
+    #[arg(short = 'j', long, value_name = "N")]
+    workers: Option<usize>,
+    /// Steps between two records of the log
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    log_interval: u32,
+    /// How progress is shown
+    #[arg(long, value_enum, value_name = "STYLE", default_value = "auto")]
+    progress: Style,
+    /// Print the merged recipe and stop
+    #[arg(long)]
+    dump_config: bool,
+}
+
+impl TrainArgs {
+    /// Flags as values of the recipe, then `--set`, which wins.
+    fn sets(&self) -> Result<Vec<(String, String)>> {
+        fn pair(key: &str, value: &Option<impl ToString>) -> Option<(String, String)> {
+            value.as_ref().map(|v| (key.to_string(), v.to_string()))
+        }
+        let flags = [
+            pair("net", &self.model),
+            pair("epochs", &self.epochs),
+            pair("batch_size", &self.batch_size),
+            pair("img_size", &self.img_size),
+            pair("width", &self.width),
+            pair("optimizer.name", &self.opt),
+            pair("schedule.lr", &self.lr),
+            pair("schedule.name", &self.sched),
+            pair("weight_decay", &self.weight_decay),
+            pair("label_smoothing", &self.smoothing),
+            pair("clip_grad", &self.clip_grad),
+            pair("ema_decay", &self.model_ema_decay),
+            pair("seed", &self.seed),
+            pair("on_bad", &self.on_bad.map(|o| if o == OnBad::Skip { "skip" } else { "error" })),
+        ];
+        let mut sets: Vec<(String, String)> = flags.into_iter().flatten().collect();
+        for set in &self.sets {
+            let (key, value) = set
+                .split_once('=')
+                .ok_or_else(|| UsageError(format!("--set {set}: expected KEY=VALUE, for example --set epochs=90")))?;
+            sets.push((key.trim().into(), value.trim().into()));
+        }
+        Ok(sets)
+    }
+}
 
 /// Runs the command.
-pub fn run(_args: TrainArgs) -> anyhow::Result<crate::exit::Exit> {
-    anyhow::bail!("being written")
+pub fn run(args: TrainArgs) -> Result<Exit> {
+    let recipe = Recipe::load(&args.recipe, &args.sets()?).map_err(|e| UsageError(format!("{e:#}")))?;
+    if args.dump_config {
+        use std::io::Write;
+        std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    // Names and sizes are judged before the pictures are looked at.
+    build(&spec(&recipe, 2)?)?;
+    let device = Device::new(args.threads)?;
+    let root = args.data.or(args.data_dir).ok_or_else(|| UsageError("no DATA folder".into()))?;
+    let splits = open_splits(&root, args.val_split, recipe.seed)?;
+    describe(&splits);
+    let graph = build(&spec(&recipe, splits.train.classes.len())?)?;
+    let net = graph.spec().net.clone();
+    let name = args.experiment.unwrap_or_else(|| format!("{}-{net}-{}", timestamp(), graph.img_size()));
+    let env = environment(device.isa.name(), device.pool.threads());
+    let folder = RunDir::create(&args.output, &name, &recipe.dump(), &env)?;
+    say(&format!(
+        "{net} at {} px, width {}: {} parameters, {:.1} M MACs a picture; run folder {}",
+        graph.img_size(),
+        recipe.width,
+        graph.parameter_count(),
+        graph.macs() as f64 / 1e6,
+        folder.path().display()
+    ));
+    interrupt::catch()?;
+    let job = Job {
+        workers: args.workers.unwrap_or(device.pool.threads()).max(1),
+        recipe,
+        recipe_name: args.recipe,
+        splits,
+        device,
+        log_interval: args.log_interval as usize,
+        progress: args.progress,
+    };
+    let mut run = Run::new(job, folder)?;
+    while !run.is_finished() {
+        if run.epoch()? == Flow::Stopped {
+            let folder = run.folder().to_path_buf();
+            run.finish()?;
+            say(&format!("stopped; the weights so far are in {}", folder.join("last.safetensors").display()));
+            return Ok(Exit::Stopped);
+        }
+    }
+    let folder = run.folder().to_path_buf();
+    let summary = run.finish()?;
+    let best = &summary.epochs[summary.best_epoch - 1];
+    say(&format!(
+        "best top-1 error {:.2} % at epoch {} of {}, {} in all\n\ninception eval -w {} {}",
+        100.0 * best.eval_top1_error,
+        best.epoch,
+        summary.epochs.len(),
+        duration(summary.seconds),
+        folder.join("best.safetensors").display(),
+        root.display()
+    ));
+    Ok(Exit::Done)
 }
+
+/// Says what the data is, and which files are no pictures.
+fn describe(splits: &Splits) {
+    let Splits { train, val } = splits;
+    say(&format!(
+        "{} training and {} validation pictures of {} classes",
+        train.samples.len(),
+        val.samples.len(),
+        train.classes.len()
+    ));
+    let ignored: Vec<_> = train.ignored.iter().chain(&val.ignored).collect();
+    if let Some(first) = ignored.first() {
+        say(&format!("{} files are no .jpg, .jpeg or .png and are not used, {} for example", ignored.len(), first.display()));
+    }
+}
+

@@ -1,0 +1,248 @@
+//! What a run tells: log records, the summary, curves, the line after an epoch.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Run;
+use crate::data::Skipped;
+use crate::engine::StepReport;
+use crate::figures::{self, Curve, Figure};
+use crate::metrics::Metrics;
+use crate::progress::{duration, say};
+
+/// Sums over the steps of an epoch so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Running {
+    loss: f64,
+    wrong: usize,
+    pub(super) count: usize,
+}
+
+impl Running {
+    pub(super) fn add(&mut self, taken: &StepReport, pictures: usize) {
+        self.loss += f64::from(taken.loss) * pictures as f64;
+        self.wrong += pictures - taken.correct;
+        self.count += pictures;
+    }
+    fn loss(&self) -> f64 {
+        self.loss / self.count.max(1) as f64
+    }
+    fn error(&self) -> f64 {
+        self.wrong as f64 / self.count.max(1) as f64
+    }
+}
+
+/// The best epoch so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Best {
+    epoch: usize,
+    error: f64,
+    loss: f64,
+}
+
+/// What an epoch came to. Errors are shares, not percent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// From 1.
+    pub epoch: usize,
+    /// Steps taken by its end.
+    pub step: usize,
+    /// Mean loss of its training steps, label smoothing included.
+    pub train_loss: f64,
+    /// Share of distorted training pictures that were wrong.
+    pub train_top1_error: f64,
+    /// Mean cross-entropy on the validation pictures.
+    pub eval_loss: f64,
+    /// Share of validation pictures whose label was not the first answer.
+    pub eval_top1_error: f64,
+    /// Nor among the first five.
+    pub eval_top5_error: f64,
+    /// Learning rate of its last step.
+    pub lr: f64,
+    /// Training and evaluation.
+    pub seconds: f64,
+    count: u64,
+}
+
+impl EpochReport {
+    pub(super) fn new(epoch: usize, step: usize, running: &Running, found: &Metrics, lr: f64, time: Duration) -> Self {
+        EpochReport {
+            epoch,
+            step,
+            train_loss: running.loss(),
+            train_top1_error: running.error(),
+            eval_loss: found.loss(),
+            eval_top1_error: found.top1_error(),
+            eval_top5_error: found.top5_error(),
+            lr,
+            seconds: time.as_secs_f64(),
+            count: found.count(),
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Name of the network.
+    pub net: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Multiply-accumulates for one picture.
+    pub macs: u64,
+    /// All epochs.
+    pub epochs: Vec<EpochReport>,
+    /// The best of them, from 1.
+    pub best_epoch: usize,
+    /// Time in training and evaluation.
+    pub seconds: f64,
+    /// Pictures left out.
+    pub skipped: usize,
+}
+
+impl Run {
+    pub(super) fn state(&self, running: &Running, lr: f32) -> String {
+        format!(
+            "epoch {}/{}  loss {:.3}  train error {:.1} %  lr {lr:.4}",
+            self.epochs.len() + 1,
+            self.recipe.epochs,
+            running.loss(),
+            100.0 * running.error()
+        )
+    }
+
+    pub(super) fn log_step(&mut self, taken: &StepReport, pictures: usize, lr: f32, rate: f64, wait: f64) -> Result<()> {
+        let record = json!({
+            "kind": "step",
+            "epoch": self.epochs.len() + 1,
+            "step": self.step,
+            "lr": lr,
+            "loss": taken.loss,
+            "top1_error": 1.0 - taken.correct as f64 / pictures as f64,
+            "grad_norm": taken.grad_norm,
+            "images_per_s": rate,
+            "data_wait": wait,
+        });
+        self.folder.log(&record)
+    }
+
+    /// Saves, logs and draws what an epoch came to.
+    pub(super) fn finish_epoch(&mut self, report: EpochReport) -> Result<()> {
+        let r = &report;
+        self.metadata.metrics = [
+            ("eval_loss", r.eval_loss),
+            ("eval_top1_error", r.eval_top1_error),
+            ("eval_top5_error", r.eval_top5_error),
+        ]
+        .map(|(key, value)| (key.to_string(), value))
+        .into();
+        // Among equal errors the smaller loss is the better network.
+        let found = Best { epoch: r.epoch, error: r.eval_top1_error, loss: r.eval_loss };
+        let better = self.best.is_none_or(|best| (found.error, found.loss) < (best.error, best.loss));
+        let record = json!({
+            "kind": "eval",
+            "epoch": r.epoch,
+            "step": r.step,
+            "train_loss": r.train_loss,
+            "train_top1_error": r.train_top1_error,
+            "eval_loss": r.eval_loss,
+            "eval_top1_error": r.eval_top1_error,
+            "eval_top5_error": r.eval_top5_error,
+            "count": r.count,
+            "lr": r.lr,
+            "best": better,
+            "seconds": r.seconds,
+        });
+        let percent = |error: f64| 100.0 * (1.0 - error);
+        let row = [r.train_loss, r.eval_loss, percent(r.eval_top1_error), percent(r.eval_top5_error), r.lr];
+        self.folder.log(&record)?;
+        self.folder.summarize(&row, r.epoch)?;
+        self.epochs.push(report);
+        self.save("last.safetensors")?;
+        if better {
+            self.best = Some(found);
+            self.save("best.safetensors")?;
+        }
+        self.draw()?;
+        let (r, best) = (&self.epochs[self.epochs.len() - 1], self.best.unwrap_or(found));
+        let line = format!(
+            "epoch {}/{}  loss {:.3}  train error {:.1} %  val loss {:.3}  top-1 error {:.2} %  top-5 error {:.2} %  (best {:.2} % at {})  {}",
+            r.epoch,
+            self.recipe.epochs,
+            r.train_loss,
+            100.0 * r.train_top1_error,
+            r.eval_loss,
+            100.0 * r.eval_top1_error,
+            100.0 * r.eval_top5_error,
+            100.0 * best.error,
+            best.epoch,
+            duration(r.seconds)
+        );
+        self.progress.line(&line);
+        Ok(())
+    }
+
+    fn draw(&self) -> Result<()> {
+        let curve = |name: &str, value: fn(&EpochReport) -> f64| Curve {
+            name: name.into(),
+            points: self.epochs.iter().map(|e| (e.step as f64, value(e))).collect(),
+        };
+        let net = &self.metadata.net;
+        let errors = Figure {
+            title: format!("{net}: top-1 error"),
+            y_label: "top-1 error, %".into(),
+            curves: vec![
+                curve("training, distorted pictures", |e| 100.0 * e.train_top1_error),
+                curve("validation", |e| 100.0 * e.eval_top1_error),
+            ],
+        };
+        let losses = Figure {
+            title: format!("{net}: cross-entropy"),
+            y_label: "loss".into(),
+            curves: vec![curve("training, smoothed labels", |e| e.train_loss), curve("validation", |e| e.eval_loss)],
+        };
+        figures::draw(&self.folder.file("curves.svg"), &[errors, losses])
+    }
+
+    pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) {
+        let new: Vec<Skipped> = skipped.iter().filter(|s| !self.skipped.contains(s)).cloned().collect();
+        new.iter().for_each(|s| self.progress.line(&format!("left out: {}: {}", s.name, s.reason)));
+        self.skipped.extend(new);
+    }
+
+    /// Ends the run: the number of pictures left out goes to the log, and all that is known comes back.
+    pub fn finish(mut self) -> Result<Summary> {
+        self.progress.finish();
+        if !self.skipped.is_empty() {
+            self.folder.log(&json!({ "kind": "skipped", "count": self.skipped.len(), "pictures": self.skipped }))?;
+            say(&format!("{} pictures could not be read and were left out; log.jsonl lists them", self.skipped.len()));
+        }
+        let graph = self.engine.graph();
+        Ok(Summary {
+            net: self.metadata.net.clone(),
+            parameters: graph.parameter_count(),
+            macs: graph.macs(),
+            best_epoch: self.best.map_or(0, |best| best.epoch),
+            seconds: self.time.as_secs_f64(),
+            skipped: self.skipped.len(),
+            epochs: self.epochs,
+        })
+    }
+
+    /// Epochs finished so far.
+    pub fn epochs(&self) -> &[EpochReport] {
+        &self.epochs
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Error of the best epoch so far.
+    pub fn best_error(&self) -> Option<f64> {
+        self.best.map(|best| best.error)
+    }
+}
