@@ -28,6 +28,11 @@ impl Graph {
         self.ids().map(|id| self.node_macs(id)).sum()
     }
 
+    /// Trainable parameters of one node, batch norm counted with γ and β.
+    pub fn node_parameter_count(&self, id: NodeId) -> usize {
+        self.node_params(id).iter().filter(|p| p.role.trainable()).map(|p| p.len()).sum()
+    }
+
     fn count(&self, counts: impl Fn(Role) -> bool) -> usize {
         self.params().iter().filter(|p| counts(p.role)).map(|p| p.len()).sum()
     }

@@ -20,8 +20,9 @@ pub enum Layer {
 
 impl Layer {
     fn edit(mut self, f: impl Fn(&mut usize, &mut Pad)) -> Self {
-        if let Layer::Box(Op::Conv { stride, pad, .. } | Op::MaxPool { stride, pad, .. } | Op::AvgPool { stride, pad, .. }) =
-            &mut self
+        if let Layer::Box(
+            Op::Conv { stride, pad, .. } | Op::MaxPool { stride, pad, .. } | Op::AvgPool { stride, pad, .. },
+        ) = &mut self
         {
             f(stride, pad);
         }
@@ -82,7 +83,10 @@ impl Net {
         let shape = Shape { h: img_size, w: img_size, c: 3 };
         let input = Node { name: "input".into(), op: Op::Input, inputs: Vec::new(), shape };
         let width = spec.width;
-        (Net { graph: Graph { spec, nodes: vec![input], outputs: Vec::new() }, width, failed: None }, NodeId(0))
+        (
+            Net { graph: Graph { spec, nodes: vec![input], outputs: Vec::new() }, width, failed: None },
+            NodeId(0),
+        )
     }
 
     /// Ends the description: the graph, or the name of the first box for which the picture was too small.
@@ -117,12 +121,18 @@ impl Net {
         };
         let shape = match op {
             Op::Conv { out, kernel, stride, pad, .. } => window(kernel, stride, pad, out),
-            Op::MaxPool { size, stride, pad } | Op::AvgPool { size, stride, pad, .. } => window([size; 2], stride, pad, x.c),
+            Op::MaxPool { size, stride, pad } | Op::AvgPool { size, stride, pad, .. } => {
+                window([size; 2], stride, pad, x.c)
+            }
             Op::Concat => Some(Shape { c: inputs.iter().map(|&i| self.channels(i)).sum(), ..x }),
             Op::GlobalAvgPool => Some(Shape { h: 1, w: 1, c: x.c }),
             Op::Linear { out } => Some(Shape { h: 1, w: 1, c: out }),
             Op::Residual { .. } => {
-                assert_eq!(x, self.graph.node(inputs[1]).shape, "{name}: both sides of a residual sum have one shape");
+                assert_eq!(
+                    x,
+                    self.graph.node(inputs[1]).shape,
+                    "{name}: both sides of a residual sum have one shape"
+                );
                 Some(x)
             }
             Op::Input | Op::Dropout { .. } | Op::L2Norm => Some(x),

@@ -12,14 +12,22 @@
 //! # Ok::<(), inception_graph::GraphError>(())
 //! ```
 
+mod block;
 mod cost;
+mod diagram;
 mod dsl;
 mod error;
 mod graph;
+mod inside;
+mod label;
+mod memory;
 mod nets;
 mod op;
 mod param;
 mod rng;
+mod summary;
+mod svg;
+mod table;
 
 pub use dsl::{Layer, Net, Tap};
 pub use error::GraphError;
@@ -28,3 +36,5 @@ pub use nets::{NETWORKS, NetInfo, build, find};
 pub use op::{After, Op, Pad};
 pub use param::{BN_EPSILON, Param, Role, Weights};
 pub use rng::{Stream, stream};
+pub use summary::{EndpointRow, LayerRow, OutputRow, Summary};
+pub use table::thousands;

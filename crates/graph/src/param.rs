@@ -80,7 +80,9 @@ impl Graph {
     pub fn node_params(&self, id: NodeId) -> Vec<Param> {
         let node = self.node(id);
         let (shape, out, after) = match node.op {
-            Op::Conv { out, kernel: [kh, kw], after, .. } => (vec![kh, kw, self.input_shape(id).c, out], out, after),
+            Op::Conv { out, kernel: [kh, kw], after, .. } => {
+                (vec![kh, kw, self.input_shape(id).c, out], out, after)
+            }
             Op::Linear { out } => (vec![self.input_shape(id).c, out], out, After::Bias),
             Op::Input
             | Op::MaxPool { .. }
@@ -95,8 +97,15 @@ impl Graph {
             After::Bias => &[Role::Bias],
             After::Bn | After::BnRelu => &[Role::Gamma, Role::Beta, Role::Mean, Role::Variance],
         };
-        let named = |role: Role, shape| Param { name: format!("{}/{}", node.name, role.name()), role, shape, node: id };
-        std::iter::once(named(Role::Weight, shape)).chain(roles.iter().map(|&r| named(r, vec![out]))).collect()
+        let named = |role: Role, shape| Param {
+            name: format!("{}/{}", node.name, role.name()),
+            role,
+            shape,
+            node: id,
+        };
+        std::iter::once(named(Role::Weight, shape))
+            .chain(roles.iter().map(|&r| named(r, vec![out])))
+            .collect()
     }
 }
 

@@ -198,7 +198,10 @@ fn graph(net: &str) -> Graph {
 
 #[test]
 fn every_network_has_its_golden_numbers() {
-    assert_eq!(GOLDEN.iter().map(|g| g.net).collect::<Vec<_>>(), NETWORKS.iter().map(|n| n.name).collect::<Vec<_>>());
+    assert_eq!(
+        GOLDEN.iter().map(|g| g.net).collect::<Vec<_>>(),
+        NETWORKS.iter().map(|n| n.name).collect::<Vec<_>>()
+    );
     for golden in GOLDEN {
         let (net, graph) = (golden.net, graph(golden.net));
         let parameters = [graph.parameter_count_without_gamma(), graph.parameter_count()];
@@ -218,7 +221,11 @@ fn every_network_has_its_golden_numbers() {
             let ids = || graph.ids().filter(|id| nodes.contains(&id.0));
             let kernels = ids().flat_map(|id| graph.node_params(id)).filter(|p| p.role == Role::Weight);
             assert_eq!(kernels.map(|p| p.len()).sum::<usize>(), weights, "{net}: weights of {first}–{last}");
-            assert_eq!(ids().map(|id| graph.node_macs(id)).sum::<u64>(), macs, "{net}: MACs of {first}–{last}");
+            assert_eq!(
+                ids().map(|id| graph.node_macs(id)).sum::<u64>(),
+                macs,
+                "{net}: MACs of {first}–{last}"
+            );
         }
     }
 }
@@ -233,7 +240,8 @@ fn other_sizes() {
             let graph = at(net.name, side);
             let stem = graph.nodes()[..graph.find("mixed_6a").expect("a reduction").0].iter();
             let before = stem.rev().find(|n| !n.name.contains('/')).expect("a stem");
-            let shapes = [before.shape, graph.shape_of("mixed_6a").unwrap(), graph.shape_of("mixed_7a").unwrap()];
+            let shapes =
+                [before.shape, graph.shape_of("mixed_6a").unwrap(), graph.shape_of("mixed_7a").unwrap()];
             assert_eq!(shapes.map(|s| [s.h, s.w]), grids.map(|g| [g, g]), "{} at {side}", net.name);
         }
         let error = build(&Spec::new(net.name).img_size(74)).expect_err("too small");
@@ -298,7 +306,8 @@ fn variants_differ_where_they_must() {
     let fid = graph("inception_v3.fid");
     let last = &fid.node(fid.find("mixed_7c/b3/0").expect("a pool")).op;
     assert_eq!(*last, Op::MaxPool { size: 3, stride: 1, pad: Pad::Same });
-    let residual = |net: &str, block: &str| graph(net).nodes()[graph(net).find(block).expect(block).0].op.clone();
+    let residual =
+        |net: &str, block: &str| graph(net).nodes()[graph(net).find(block).expect(block).0].op.clone();
     assert_eq!(residual("inception_resnet_v1", "block35_1"), Op::Residual { scale: 0.17, relu: true });
     assert_eq!(residual("inception_resnet_v2", "block17_10"), Op::Residual { scale: 0.10, relu: true });
     assert_eq!(residual("inception_resnet_v2.slim", "block8_9"), Op::Residual { scale: 0.20, relu: true });
@@ -306,7 +315,10 @@ fn variants_differ_where_they_must() {
     assert_eq!(residual("inception_resnet_v1.facenet", "block8_6"), Op::Residual { scale: 1.0, relu: false });
     let identities = build(&Spec::new("inception_resnet_v1.facenet").classes(8631)).expect("valid");
     assert_eq!(identities.parameter_count(), 27_910_327);
-    assert_eq!(identities.outputs().iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["embedding", "logits"]);
+    assert_eq!(
+        identities.outputs().iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(),
+        ["embedding", "logits"]
+    );
 }
 
 #[test]
@@ -330,7 +342,12 @@ fn graphs_are_well_formed() {
     for net in NETWORKS {
         let graph = graph(net.name);
         for (i, node) in graph.nodes().iter().enumerate() {
-            assert!(node.inputs.iter().all(|input| input.0 < i), "{}: {} before its inputs", net.name, node.name);
+            assert!(
+                node.inputs.iter().all(|input| input.0 < i),
+                "{}: {} before its inputs",
+                net.name,
+                node.name
+            );
         }
         let mut names: Vec<_> = graph.params().iter().map(|p| p.name.clone()).collect();
         names.extend(graph.nodes().iter().map(|n| n.name.clone()));

@@ -9,6 +9,7 @@ mod v4;
 use crate::dsl::{Net, Tap, conv, max_pool};
 use crate::error::GraphError;
 use crate::graph::{Graph, Spec};
+use crate::op::Op;
 
 /// A network that can be built.
 pub struct NetInfo {
@@ -122,7 +123,6 @@ pub fn build(spec: &Spec) -> Result<Graph, GraphError> {
 
 /// Global average pooling, dropout with `keep`, classifier (Figures 9 and 15).
 fn classifier(net: &mut Net, x: Tap, keep: f32, classes: usize) {
-    use crate::op::Op;
     let x = net.push("pool", Op::GlobalAvgPool, &[x]);
     let x = net.push("dropout", Op::Dropout { keep }, &[x]);
     let x = net.push("logits", Op::Linear { out: classes }, &[x]);

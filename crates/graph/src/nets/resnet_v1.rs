@@ -47,7 +47,8 @@ fn body(net: &mut Net, x: Tap) -> Tap {
 
 /// Inception-ResNet-A, Figure 10.
 fn block35(net: &mut Net, name: &str, x: Tap) -> Tap {
-    let branches = [vec![conv(32, 1)], vec![conv(32, 1), conv(32, 3)], vec![conv(32, 1), conv(32, 3), conv(32, 3)]];
+    let branches =
+        [vec![conv(32, 1)], vec![conv(32, 1), conv(32, 3)], vec![conv(32, 1), conv(32, 3), conv(32, 3)]];
     net.residual(name, x, Scale::A.factor, Scale::A.relu, branches)
 }
 

@@ -55,7 +55,8 @@ fn residual_stages(net: &mut Net, mut x: Tap, [a, b, c]: [usize; 3]) -> Tap {
 
 /// Inception-ResNet-A, Figure 16.
 fn block35(net: &mut Net, name: &str, x: Tap) -> Tap {
-    let branches = [vec![conv(32, 1)], vec![conv(32, 1), conv(32, 3)], vec![conv(32, 1), conv(48, 3), conv(64, 3)]];
+    let branches =
+        [vec![conv(32, 1)], vec![conv(32, 1), conv(32, 3)], vec![conv(32, 1), conv(48, 3), conv(64, 3)]];
     net.residual(name, x, Scale::A.factor, Scale::A.relu, branches)
 }
 

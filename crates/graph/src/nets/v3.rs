@@ -41,7 +41,11 @@ fn describe(net: &mut Net, x: Tap, classes: usize, variant: &Variant) {
     let x = net.branches(
         "mixed_6a",
         x,
-        [vec![conv(384, 3).down()], vec![conv(64, 1), conv(96, 3), conv(96, 3).down()], vec![max_pool(3).down()]],
+        [
+            vec![conv(384, 3).down()],
+            vec![conv(64, 1), conv(96, 3), conv(96, 3).down()],
+            vec![max_pool(3).down()],
+        ],
     );
     let x = block_b(net, "mixed_6b", x, pool(), 128);
     let x = block_b(net, "mixed_6c", x, pool(), 160);

@@ -71,7 +71,12 @@ fn inception_c(net: &mut Net, name: &str, x: Tap) -> Tap {
         [
             vec![conv(256, 1)],
             vec![conv(384, 1), split([conv(256, [1, 3]), conv(256, [3, 1])])],
-            vec![conv(384, 1), conv(448, [3, 1]), conv(512, [1, 3]), split([conv(256, [1, 3]), conv(256, [3, 1])])],
+            vec![
+                conv(384, 1),
+                conv(448, [3, 1]),
+                conv(512, [1, 3]),
+                split([conv(256, [1, 3]), conv(256, [3, 1])]),
+            ],
             vec![avg_pool(3), conv(256, 1)],
         ],
     )
