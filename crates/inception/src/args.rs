@@ -1,1 +1,55 @@
-//! (being written)
+//! The words of the command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::cmd::{demo, eval, info, predict, train};
+
+const EXAMPLES: &str = "\
+Examples:
+  inception demo                                      train two small networks and see their curves
+  inception info                                      the networks
+  inception info inception_v4 --layers                one of them, box by box
+  inception train pictures/ -m inception_v4           train on a folder with a folder a class
+  inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
+  inception predict -w best.safetensors cat.jpg       what is on a picture
+
+Data go to stdout, messages to stderr.
+Exit codes: 0 done, 1 failed, 2 usage, 65 bad data, 75 stopped and saved.";
+
+/// The Inception networks of arXiv:1602.07261: train, evaluate, predict.
+#[derive(Parser, Debug)]
+#[command(name = "inception", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Train a plain and a residual network on a small data set inside the program, and draw both error curves
+    Demo(demo::DemoArgs),
+    /// Shapes, parameters and cost of a network, or what a checkpoint holds
+    #[command(visible_alias = "summary")]
+    Info(info::InfoArgs),
+    /// Say what is on pictures
+    #[command(visible_aliases = ["classify", "infer"])]
+    Predict(predict::PredictArgs),
+    /// Measure loss and errors of a checkpoint on labelled pictures
+    #[command(visible_aliases = ["val", "validate"])]
+    Eval(eval::EvalArgs),
+    /// Train a network, or go on training one
+    Train(train::TrainArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
+}

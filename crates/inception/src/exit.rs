@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use inception_cpu::DeviceError;
 use inception_graph::GraphError;
 
+use crate::checkpoint::CheckpointError;
+use crate::data::DataError;
+
 /// How a command ended, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -39,12 +42,37 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// Files that are at fault. Ends the program with [`Exit::BadData`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadData(pub String);
+
+impl std::fmt::Display for BadData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadData {}
+
 /// The exit code of an error: the first cause in its chain that has one decides.
 pub fn of(error: &anyhow::Error) -> Exit {
     error.chain().find_map(of_cause).unwrap_or(Exit::Failed)
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(error) = cause.downcast_ref() {
+        // A file that is not there is not bad data.
+        return Some(if matches!(error, CheckpointError::Io { .. }) { Exit::Failed } else { Exit::BadData });
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(match error {
+            DataError::Io { .. } | DataError::Worker(_) => Exit::Failed,
+            DataError::Layout { .. } | DataError::Classes { .. } | DataError::Picture { .. } => Exit::BadData,
+        });
+    }
+    if cause.is::<BadData>() {
+        return Some(Exit::BadData);
+    }
     if cause.is::<UsageError>() || cause.is::<GraphError>() || cause.is::<DeviceError>() {
         return Some(Exit::Usage);
     }
@@ -78,7 +106,8 @@ mod tests {
 
     #[test]
     fn the_first_known_cause_decides() {
-        let unknown = inception_graph::find("nonsense").map(|_| ()).context("building the network").unwrap_err();
+        let unknown =
+            inception_graph::find("nonsense").map(|_| ()).context("building the network").unwrap_err();
         assert_eq!(of(&unknown), Exit::Usage);
         assert!(message(&unknown).starts_with("building the network: unknown network `nonsense`"));
         assert_eq!(of(&anyhow::anyhow!("something else")), Exit::Failed);
@@ -87,7 +116,10 @@ mod tests {
     #[test]
     fn a_cause_already_in_the_message_is_not_repeated() {
         let cause = std::io::Error::other("disk on fire");
-        assert_eq!(message(&anyhow::Error::new(cause).context("saving: disk on fire")), "saving: disk on fire");
+        assert_eq!(
+            message(&anyhow::Error::new(cause).context("saving: disk on fire")),
+            "saving: disk on fire"
+        );
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub struct ClassCounts {
 impl ClassCounts {
     /// The wrong class answered most often, and how often; the lower class where several are.
     pub fn most_confused(&self) -> Option<(usize, u64)> {
-        self.confused.iter().map(|(&class, &n)| (class, n)).max_by_key(|&(class, n)| (n, std::cmp::Reverse(class)))
+        self.confused
+            .iter()
+            .map(|(&class, &n)| (class, n))
+            .max_by_key(|&(class, n)| (n, std::cmp::Reverse(class)))
     }
 }
 
@@ -58,7 +61,11 @@ impl Metrics {
     /// Where the rows do not match the labels, or a label is no class.
     pub fn add(&mut self, logits: &[f32], labels: &[u32]) {
         let classes = self.per_class.len();
-        assert_eq!(logits.len(), labels.len() * classes, "one row of {classes} logits for each of the labels");
+        assert_eq!(
+            logits.len(),
+            labels.len() * classes,
+            "one row of {classes} logits for each of the labels"
+        );
         for (row, &label) in logits.chunks_exact(classes.max(1)).zip(labels) {
             self.add_one(row, label as usize);
         }

@@ -71,10 +71,12 @@ impl<W: Write> Writer<W> {
         Ok(Writer { out, classes, topk, output_type, format })
     }
 
-    /// Writes one picture: its logits, or why there are none.
-    pub fn write(&mut self, filename: &str, answer: Result<&[f32], &str>) -> io::Result<()> {
+    /// Writes one picture: its logits, or why there are none. Whether the row holds an answer.
+    pub fn write(&mut self, filename: &str, answer: Result<&[f32], &str>) -> io::Result<bool> {
         let answer = match answer {
-            Ok(logits) if logits.iter().any(|v| !v.is_finite()) => Err("the network's answer is no finite number"),
+            Ok(logits) if logits.iter().any(|v| !v.is_finite()) => {
+                Err("the network's answer is no finite number")
+            }
             other => other,
         };
         match (self.format, answer) {
@@ -83,8 +85,11 @@ impl<W: Write> Writer<W> {
             (Format::Csv, Ok(logits)) => self.csv(filename, logits),
             (Format::Csv, Err(error)) => writeln!(self.out, "{},,,,{}", quoted(filename), quoted(error)),
             (Format::Jsonl, Ok(logits)) => self.jsonl(filename, logits),
-            (Format::Jsonl, Err(error)) => writeln!(self.out, "{}", json!({"filename": filename, "error": error})),
-        }
+            (Format::Jsonl, Err(error)) => {
+                writeln!(self.out, "{}", json!({"filename": filename, "error": error}))
+            }
+        }?;
+        Ok(answer.is_ok())
     }
 
     /// Hands everything written so far to the reader.
@@ -133,7 +138,11 @@ impl<W: Write> Writer<W> {
 
 /// A CSV field, in quotes where RFC 4180 wants them.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.into() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.into()
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +194,7 @@ mod tests {
     fn an_answer_that_is_no_number_is_an_error() {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out, vec!["a".into()], 1, OutputType::Prob, Format::Jsonl).unwrap();
-        writer.write("x", Ok(&[f32::NAN])).unwrap();
+        assert!(!writer.write("x", Ok(&[f32::NAN])).unwrap());
         assert!(String::from_utf8(out).unwrap().contains("error"));
     }
 }

@@ -1,1 +1,145 @@
-//! (being written)
+//! `inception eval`: loss and errors of a checkpoint on labelled pictures, by the training loop's own code.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use inception_cpu::Device;
+use serde::Serialize;
+
+use super::{checkpoint_with_classes, stdout, workers, write_json};
+use crate::data::{Cache, Loader, OnBad, Request, Skipped, Transform, folder};
+use crate::engine::{Cpu, Use};
+use crate::evaluate::{ClassReport, evaluate};
+use crate::exit::{BadData, Exit};
+use crate::metrics::Metrics;
+
+const NOTES: &str = "\
+DATA is a folder with a folder a class, or one with `val/` inside. Classes are joined by name with those of the checkpoint.
+An error is the share of pictures whose first answer (top-1), or all of whose first five (top-5), are wrong.
+
+Examples:
+  inception eval -w best.safetensors pictures/
+  inception eval -w best.safetensors pictures/val --json | jq .eval_top1_error";
+
+/// Arguments of `inception eval`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = NOTES)]
+pub struct EvalArgs {
+    /// Labelled pictures: a folder with a folder a class
+    #[arg(value_name = "DATA")]
+    pub data: PathBuf,
+    /// Checkpoint to evaluate
+    #[arg(short, long, value_name = "FILE", alias = "checkpoint")]
+    pub weights: PathBuf,
+    /// Pictures at a time; changes the speed and no digit
+    #[arg(short, long, value_name = "N", default_value = "32")]
+    pub batch_size: NonZeroUsize,
+    /// Write JSON, with the training log's keys
+    #[arg(long)]
+    pub json: bool,
+    /// What to do about a picture that cannot be read
+    #[arg(long, value_enum, default_value_t = OnBad::Error)]
+    pub on_bad: OnBad,
+    /// Accept that classes of the checkpoint have no folder in DATA
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Threads of the network [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Threads that decode pictures [default: all cores]
+    #[arg(short = 'j', long, value_name = "N")]
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// What an evaluation found, as it is written to JSON.
+#[derive(Serialize)]
+struct Report {
+    count: u64,
+    eval_loss: f64,
+    eval_top1_error: f64,
+    eval_top5_error: f64,
+    per_class: Vec<ClassReport>,
+    skipped: Vec<Skipped>,
+}
+
+/// Runs the command.
+pub fn run(args: EvalArgs) -> Result<Exit> {
+    let (graph, weights, metadata) = checkpoint_with_classes(&args.weights)?;
+    let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
+    let dataset = folder::open_single(&args.data)?.join(&metadata.classes, args.allow_missing)?;
+    if let Some(first) = dataset.ignored.first() {
+        let (n, first) = (dataset.ignored.len(), first.display());
+        writeln!(
+            std::io::stderr().lock(),
+            "note: {n} files are no .jpg or .png and were not read, the first is {first}"
+        )?;
+    }
+    let mut loader = Loader::new(Request {
+        order: (0..dataset.samples.len()).collect(),
+        dataset: Arc::new(dataset),
+        transform: Transform::Eval(metadata.preprocessing.eval),
+        side: metadata.img_size,
+        batch_size: args.batch_size.get(),
+        drop_last: false,
+        on_bad: args.on_bad,
+        workers: workers(args.workers),
+        cache: Cache::new(0),
+    });
+    let evaluation = evaluate(&mut engine, Use::Current, &mut loader)?;
+    let metrics = &evaluation.metrics;
+    if metrics.count() == 0 {
+        return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
+    }
+    let report = Report {
+        count: metrics.count(),
+        eval_loss: metrics.loss(),
+        eval_top1_error: metrics.top1_error(),
+        eval_top5_error: metrics.top5_error(),
+        per_class: evaluation.per_class(&metadata.classes),
+        skipped: loader.skipped().to_vec(),
+    };
+    let mut out = stdout();
+    if args.json {
+        write_json(&mut out, &report)?;
+    } else {
+        write_text(&mut out, &report, metrics)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn write_text(out: &mut impl Write, report: &Report, metrics: &Metrics) -> std::io::Result<()> {
+    let count = report.count;
+    writeln!(out, "pictures     {count}")?;
+    writeln!(out, "loss         {:.4}", report.eval_loss)?;
+    for (name, error, wrong) in [
+        ("top-1 error", report.eval_top1_error, metrics.top1_errors()),
+        ("top-5 error", report.eval_top5_error, metrics.top5_errors()),
+    ] {
+        writeln!(out, "{name}  {:.2} %  ({wrong} of {count})", 100.0 * error)?;
+    }
+    let longest =
+        report.per_class.iter().map(|c| c.class.chars().count()).max().unwrap_or(0).max("class".len());
+    writeln!(out, "\n{:<longest$}  pictures  top-1 error  most confused with", "class")?;
+    for class in &report.per_class {
+        let error =
+            if class.count == 0 { "–".into() } else { format!("{:.2} %", 100.0 * class.top1_error) };
+        let other = class.most_confused_with.as_ref().map(|name| format!("{name} ({})", class.confusions));
+        let row = format!(
+            "{:<longest$}  {:>8}  {error:>11}  {}",
+            class.class,
+            class.count,
+            other.unwrap_or_default()
+        );
+        writeln!(out, "{}", row.trim_end())?;
+    }
+    if !report.skipped.is_empty() {
+        let (n, s) = (report.skipped.len(), if report.skipped.len() == 1 { "" } else { "s" });
+        writeln!(out, "\nskipped {n} picture{s} that cannot be read:")?;
+        report.skipped.iter().try_for_each(|s| writeln!(out, "  {}: {}", s.name, s.reason))?;
+    }
+    Ok(())
+}

@@ -1,1 +1,198 @@
-//! (being written)
+//! `inception info`: what a network is, what a checkpoint holds.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use inception_graph::{Graph, NETWORKS, NetInfo, Spec, build, find};
+use serde::Serialize;
+
+use super::{stdout, write_json};
+use crate::checkpoint::{self, Metadata};
+use crate::exit::{Exit, UsageError};
+
+/// Arguments of `inception info`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct InfoArgs {
+    /// Network or checkpoint; without it, the list of all networks
+    #[arg(value_name = "NET|FILE")]
+    pub what: Option<PathBuf>,
+    /// Show every box of the network
+    #[arg(long)]
+    pub layers: bool,
+    /// Pictures in a batch, for the memory
+    #[arg(short, long = "batch", visible_alias = "batch-size", value_name = "N", default_value = "1")]
+    pub batch: std::num::NonZeroUsize,
+    /// Side of the input in pixels [default: the network's own]
+    #[arg(long, value_name = "N")]
+    pub img_size: Option<usize>,
+    /// Multiplier of the channels [default: 1]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    pub width: Option<f64>,
+    /// Classes of the classifier [default: the network's own]
+    #[arg(long, visible_alias = "num-classes", value_name = "N")]
+    pub classes: Option<usize>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--json` writes about a network, and about the checkpoint that holds it.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    network: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Metadata>,
+}
+
+/// A network in numbers.
+#[derive(Serialize)]
+struct Summary {
+    name: String,
+    img_size: usize,
+    width: f64,
+    classes: usize,
+    parameters: usize,
+    macs: u64,
+}
+
+fn summarise(graph: &Graph) -> Summary {
+    Summary {
+        name: graph.spec().net.clone(),
+        img_size: graph.img_size(),
+        width: graph.spec().width,
+        classes: graph.classes(),
+        parameters: graph.parameter_count(),
+        macs: graph.macs(),
+    }
+}
+
+fn write_network(out: &mut impl Write, graph: &Graph, layers: bool) -> io::Result<()> {
+    let Summary { name, img_size, width, classes, parameters, macs } = summarise(graph);
+    writeln!(out, "network        {name}, input {img_size}×{img_size}, width {width}, {classes} classes")?;
+    writeln!(out, "parameters     {parameters}\nmultiply-adds  {macs} a picture")?;
+    if layers {
+        let longest = graph.nodes().iter().map(|n| n.name.len()).max().unwrap_or(0);
+        for id in graph.ids() {
+            let node = graph.node(id);
+            writeln!(out, "  {:<longest$}  {:>12}  {:>12}", node.name, node.shape, graph.node_macs(id))?;
+        }
+    }
+    Ok(())
+}
+
+/// One row of the list of networks.
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    img_size: usize,
+    classes: usize,
+    parameters: usize,
+    macs: u64,
+}
+
+/// Runs the command.
+pub fn run(args: InfoArgs) -> Result<Exit> {
+    let Some(what) = &args.what else { return list(args.json) };
+    // A name first: a folder may well be called like the network that was trained in it.
+    let known = what.to_str().is_some_and(|name| find(name).is_ok());
+    let like_a_file = what.exists()
+        || what.components().count() > 1
+        || what.extension().is_some_and(|e| e == "safetensors");
+    let (graph, metadata) = if !known && like_a_file {
+        let (graph, metadata) = of_file(what, &args)?;
+        (graph, Some(metadata))
+    } else {
+        let name = what.to_string_lossy();
+        let spec = Spec {
+            img_size: args.img_size,
+            width: args.width.unwrap_or(1.0),
+            classes: args.classes,
+            ..Spec::new(name)
+        };
+        (build(&spec)?, None)
+    };
+    let mut out = stdout();
+    if args.json {
+        write_json(&mut out, &Report { network: summarise(&graph), checkpoint: metadata })?;
+    } else {
+        if let Some(metadata) = &metadata {
+            describe(&mut out, what, metadata)?;
+        }
+        write_network(&mut out, &graph, args.layers)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn of_file(path: &Path, args: &InfoArgs) -> Result<(Graph, Metadata)> {
+    if args.img_size.is_some() || args.width.is_some() || args.classes.is_some() {
+        let message = "a checkpoint has its own input size, width and classes; leave out the flags for them";
+        return Err(UsageError(message.into()).into());
+    }
+    let (graph, _, metadata) = checkpoint::load(path)?;
+    Ok((graph, metadata))
+}
+
+/// What a checkpoint knows beside its weights.
+fn describe(out: &mut impl Write, path: &Path, metadata: &Metadata) -> Result<()> {
+    let preprocessing =
+        serde_json::to_value(&metadata.preprocessing).context("describing the preprocessing")?;
+    let settings: Vec<_> =
+        preprocessing.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
+    let provenance = &metadata.provenance;
+    let origin = [("recipe", &provenance.recipe), ("data", &provenance.data)];
+    let origin = origin.iter().filter_map(|(what, name)| Some(format!(", {what} {}", name.as_ref()?)));
+    writeln!(out, "checkpoint     {}", path.display())?;
+    writeln!(out, "written by     {}{}", provenance.tool, origin.collect::<String>())?;
+    writeln!(out, "trained        {} steps, {} epochs", metadata.step, metadata.epoch)?;
+    for (name, value) in &metadata.metrics {
+        writeln!(out, "  {name:<20} {value}")?;
+    }
+    writeln!(out, "preprocessing  {}", settings.join(", ").replace('"', ""))?;
+    if let Some(background) = metadata.background {
+        writeln!(out, "background     class {background}")?;
+    }
+    writeln!(out, "classes        {}: {}\n", metadata.classes.len(), shortened(&metadata.classes, 20))?;
+    Ok(())
+}
+
+/// The first `n` names.
+fn shortened(names: &[String], n: usize) -> String {
+    let first = names[..n.min(names.len())].join(", ");
+    if names.len() > n { format!("{first}, … ({} more, see --json)", names.len() - n) } else { first }
+}
+
+fn list(json: bool) -> Result<Exit> {
+    let row = |net: &NetInfo| -> Result<Row> {
+        let graph = build(&Spec::new(net.name))?;
+        let (parameters, macs) = (graph.parameter_count(), graph.macs());
+        let NetInfo { name, about, img_size, classes, .. } = *net;
+        Ok(Row { name, about, img_size, classes, parameters, macs })
+    };
+    let rows = NETWORKS.iter().map(row).collect::<Result<Vec<_>>>()?;
+    let mut out = stdout();
+    if json {
+        write_json(&mut out, &rows)?;
+    } else {
+        table(&mut out, &rows)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn table(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    let longest = rows.iter().map(|r| r.name.len()).max().unwrap_or(0);
+    writeln!(out, "{:<longest$}  input  parameters  multiply-adds", "network")?;
+    for row in rows {
+        let (parameters, macs) = (row.parameters as f64 / 1e6, row.macs as f64 / 1e9);
+        writeln!(
+            out,
+            "{:<longest$}  {:>5}  {parameters:>8.2} M  {macs:>11.2} G  {}",
+            row.name, row.img_size, row.about
+        )?;
+    }
+    Ok(())
+}

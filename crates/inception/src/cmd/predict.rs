@@ -1,1 +1,187 @@
-//! (being written)
+//! `inception predict`: what is on pictures.
+//!
+//! ```text
+//! paths ─ a thread lists and decodes, `batch_size` pictures at a time ─▶ channel of one batch ─▶ engine ─▶ rows
+//! ```
+//!
+//! At most three batches are in memory, however many pictures there are; rows come in the order of the paths.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use anyhow::{Context, Result};
+use inception_cpu::Device;
+
+use super::{checkpoint_with_classes, stdout, workers};
+use crate::data::decode::decode;
+use crate::data::{Batch, Eval, Picture, folder};
+use crate::engine::{Cpu, Engine, Use};
+use crate::exit::{BadData, Exit};
+use crate::predict::{Format, OutputType, Writer};
+
+const FORMATS: &str = "\
+Forms of the output:
+  table   the picture, then a line for each of its classes, best first
+  csv     header `filename,index,label,prob,error`, a line for each picture and class, best first
+  jsonl   an object a picture: {\"filename\": …, \"predictions\": [{\"index\": …, \"label\": …, \"prob\": …}, …]}
+With `--output-type logit` the column and the key are called `logit`.
+With `--topk 0` all classes are written in class order, in jsonl as {\"filename\": …, \"probs\": [...]} (or `logits`).
+A picture that cannot be read keeps its row, with an `error`; the others are predicted, and the exit code is 65.
+
+Examples:
+  inception predict -w best.safetensors cat.jpg
+  inception predict -w best.safetensors pictures/ -o predictions.csv
+  find . -name '*.png' | inception predict -w best.safetensors - --format jsonl --topk 0 --output-type logit";
+
+/// Arguments of `inception predict`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = FORMATS)]
+pub struct PredictArgs {
+    /// Pictures, folders of pictures (with all folders inside), or `-` for a list of paths on stdin, one a line
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Checkpoint to predict with
+    #[arg(short, long, value_name = "FILE", alias = "checkpoint")]
+    pub weights: PathBuf,
+    /// Classes shown for each picture, best first; 0 shows all of them in class order
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 5)]
+    pub topk: usize,
+    /// Probabilities or logits
+    #[arg(long, value_enum, default_value_t = OutputType::Prob)]
+    pub output_type: OutputType,
+    /// Form of the output [default: by the extension of OUT, otherwise table]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// File to write to instead of stdout
+    #[arg(short, long, value_name = "OUT", alias = "results-file")]
+    pub output: Option<PathBuf>,
+    /// Pictures at a time
+    #[arg(short, long, value_name = "N", default_value = "16")]
+    pub batch_size: NonZeroUsize,
+    /// Threads of the network [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Threads that decode pictures [default: all cores]
+    #[arg(short = 'j', long, value_name = "N")]
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// A picture's name and its pixels, or why there are none.
+type Decoded = (String, Result<Vec<u8>, String>);
+
+/// Runs the command.
+pub fn run(args: PredictArgs) -> Result<Exit> {
+    let (graph, weights, metadata) = checkpoint_with_classes(&args.weights)?;
+    let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
+    let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
+    let out: Box<dyn Write> = match &args.output {
+        Some(path) if path != Path::new("-") => Box::new(BufWriter::new(
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
+        )),
+        _ => Box::new(stdout()),
+    };
+    let mut writer = Writer::new(out, metadata.classes, args.topk, args.output_type, format)?;
+
+    let (send, batches) = sync_channel(1);
+    let (eval, size, workers) = (metadata.preprocessing.eval, args.batch_size.get(), workers(args.workers));
+    let side = metadata.img_size;
+    let decoder = std::thread::spawn(move || {
+        let mut pictures = args.paths.into_iter().flat_map(expand);
+        loop {
+            let group: Vec<_> = pictures.by_ref().take(size).collect();
+            // Nobody listens any more once writing has failed.
+            if group.is_empty() || send.send(decode_all(group, &eval, side, workers)).is_err() {
+                return;
+            }
+        }
+    });
+    let (total, bad) = answer_all(&mut engine, batches, side, &mut writer)?;
+    if decoder.join().is_err() {
+        anyhow::bail!("the thread that decodes pictures panicked; not all pictures were predicted");
+    }
+    if bad > 0 {
+        return Err(BadData(format!("{bad} of {total} pictures could not be predicted")).into());
+    }
+    Ok(Exit::Done)
+}
+
+/// Predicts batch after batch; how many pictures there were, and how many without an answer.
+fn answer_all<W: Write>(
+    engine: &mut dyn Engine,
+    batches: Receiver<Vec<Decoded>>,
+    side: usize,
+    writer: &mut Writer<W>,
+) -> Result<(usize, usize)> {
+    let (mut total, mut bad) = (0, 0);
+    for pictures in batches {
+        let good: Vec<&[u8]> = pictures.iter().filter_map(|(_, pixels)| pixels.as_deref().ok()).collect();
+        let n = good.len();
+        let batch = Batch { pixels: good.concat(), side, labels: vec![0; n], indices: (0..n).collect() };
+        let logits = if n > 0 { engine.predict(&batch, Use::Current) } else { Vec::new() };
+        let mut rows = logits.chunks_exact((logits.len() / n.max(1)).max(1));
+        for (name, pixels) in &pictures {
+            let answer = match pixels {
+                Ok(_) => Ok(rows.next().expect("a row for every picture of the batch")),
+                Err(error) => Err(error.as_str()),
+            };
+            bad += usize::from(!writer.write(name, answer)?);
+        }
+        total += pictures.len();
+        writer.flush()?;
+    }
+    Ok((total, bad))
+}
+
+fn by_extension(output: Option<&Path>) -> Format {
+    match output.and_then(Path::extension).and_then(|e| e.to_str()) {
+        Some("csv") => Format::Csv,
+        Some("jsonl" | "json" | "ndjson") => Format::Jsonl,
+        _ => Format::Table,
+    }
+}
+
+/// A picture to be decoded, or what stands in its place.
+type Listed = Result<PathBuf, (String, String)>;
+
+/// What a path of the command line stands for.
+fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed>> {
+    let failed =
+        |name: &Path, error: String| Box::new(std::iter::once(Err((name.display().to_string(), error))));
+    if path == Path::new("-") {
+        let lines = BufReader::new(io::stdin()).split(b'\n').map(|line| match line {
+            Ok(line) => Ok(PathBuf::from(String::from_utf8_lossy(&line).trim_end_matches('\r'))),
+            Err(e) => Err(("-".to_string(), e.to_string())),
+        });
+        // Reading on after an error may give it again for ever.
+        let mut sound = true;
+        let lines = lines.take_while(move |line| std::mem::replace(&mut sound, line.is_ok()));
+        return Box::new(lines.filter(|line| line.as_ref().map_or(true, |p| !p.as_os_str().is_empty())));
+    }
+    if !path.is_dir() {
+        return Box::new(std::iter::once(Ok(path)));
+    }
+    match folder::list_pictures(std::slice::from_ref(&path)) {
+        Ok(pictures) => Box::new(pictures.into_iter().map(Ok)),
+        Err(error) => failed(&path, error.to_string()),
+    }
+}
+
+/// Decodes pictures on `workers` threads, in order.
+fn decode_all(pictures: Vec<Listed>, eval: &Eval, side: usize, workers: usize) -> Vec<Decoded> {
+    let one = |picture: &Listed| match picture {
+        Ok(path) => {
+            let picture = Picture::File(path.clone());
+            let pixels = decode(&picture).map(|rgb| eval.apply(&rgb, side)).map_err(|e| e.to_string());
+            (picture.name(), pixels)
+        }
+        Err((name, error)) => (name.clone(), Err(error.clone())),
+    };
+    std::thread::scope(|scope| {
+        let some = |part| scope.spawn(move || <[Listed]>::iter(part).map(one).collect::<Vec<_>>());
+        let parts: Vec<_> = pictures.chunks(pictures.len().div_ceil(workers).max(1)).map(some).collect();
+        parts.into_iter().flat_map(|part| part.join().expect("decoding gives errors, not panics")).collect()
+    })
+}

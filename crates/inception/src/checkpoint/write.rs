@@ -1,0 +1,91 @@
+//! Writing a checkpoint: all of it, or nothing.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use inception_graph::Weights;
+use serde_json::{Map, Value, json};
+
+use super::{CheckpointError, FORMAT, Metadata, PLAIN};
+
+/// Writes `weights` and `metadata` to `path`. A file that is there already stays whole until the new one is on the disk.
+pub fn save(path: &Path, weights: &Weights, metadata: &Metadata) -> Result<(), CheckpointError> {
+    let failed = |source| CheckpointError::Io { action: "write", path: path.into(), source };
+    let (temp, file) = neighbour(path).map_err(failed)?;
+    let written = write_to(file, weights, metadata).and_then(|()| std::fs::rename(&temp, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&temp);
+    }
+    written.and_then(|()| sync_folder(path)).map_err(failed)
+}
+
+/// A new file beside `path`, so that renaming it is one step of one file system.
+fn neighbour(path: &Path) -> io::Result<(PathBuf, File)> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
+    if path.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder"));
+    }
+    let mut temp_name = std::ffi::OsString::from(".");
+    temp_name.push(name);
+    temp_name.push(format!(".{}.tmp", std::process::id()));
+    let temp = path.with_file_name(temp_name);
+    // Not `create_new`: a process of this id that died here has no more use for its half a file.
+    let file = File::create(&temp)?;
+    Ok((temp, file))
+}
+
+fn write_to(file: File, weights: &Weights, metadata: &Metadata) -> io::Result<()> {
+    let header = header(weights, metadata)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for value in &weights.data {
+        out.write_all(&value.to_le_bytes())?;
+    }
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// The header, padded with blanks so that the values begin at a multiple of 8 bytes.
+fn header(weights: &Weights, metadata: &Metadata) -> io::Result<Vec<u8>> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), Value::Object(texts(metadata)?));
+    for (i, param) in weights.params().iter().enumerate() {
+        let bytes = weights.range(i);
+        let offsets = [bytes.start * size_of::<f32>(), bytes.end * size_of::<f32>()];
+        header.insert(
+            param.name.clone(),
+            json!({"dtype": "F32", "shape": param.shape, "data_offsets": offsets}),
+        );
+    }
+    let mut text = serde_json::to_vec(&header)?;
+    text.resize(text.len().next_multiple_of(8), b' ');
+    Ok(text)
+}
+
+/// The metadata as the format allows them: texts under texts.
+fn texts(metadata: &Metadata) -> io::Result<Map<String, Value>> {
+    let mut metadata = metadata.clone();
+    metadata.metrics.retain(|_, value| value.is_finite());
+    let Value::Object(fields) = serde_json::to_value(metadata)? else {
+        unreachable!("a struct is an object")
+    };
+    let as_text = |(key, value): (String, Value)| {
+        let text = if PLAIN.contains(&key.as_str()) { value } else { Value::String(value.to_string()) };
+        (key, text)
+    };
+    let format = ("format".to_string(), Value::from(FORMAT));
+    Ok(std::iter::once(format).chain(fields.into_iter().map(as_text)).collect())
+}
+
+/// Makes the new name last through a power failure, where folders can be synced.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! `inception info`, and what all commands share: help, errors, exit codes.
+
+mod cli_support;
+
+use std::fs;
+use std::process::Stdio;
+
+use cli_support::{CLASSES, Ended, Place, command};
+use inception_graph::{NETWORKS, Spec, build};
+use serde_json::Value;
+
+fn run(args: &[&str]) -> Ended {
+    let dir = tempfile::tempdir().unwrap();
+    command(dir.path(), args).output().unwrap().into()
+}
+
+#[test]
+fn help_names_every_command_and_version_is_the_crates() {
+    let help = run(&["--help"]).expect(0);
+    for word in ["demo", "info", "predict", "eval", "train", "classify", "validate", "summary", "Examples"] {
+        assert!(help.contains(word), "{word}");
+    }
+    assert_eq!(run(&["--version"]).expect(0).trim(), concat!("inception ", env!("CARGO_PKG_VERSION")));
+    for command in
+        ["demo", "info", "predict", "eval", "train", "summary", "classify", "infer", "val", "validate"]
+    {
+        run(&[command, "--help"]).expect(0);
+    }
+}
+
+#[test]
+fn usage_errors_are_2() {
+    assert_eq!(run(&["info", "--nonsense"]).code, 2);
+    assert_eq!(run(&["nonsense"]).code, 2);
+    assert_eq!(run(&["predict", "a.png"]).code, 2, "without a checkpoint");
+    assert_eq!(run(&[]).code, 2);
+}
+
+#[test]
+fn an_unknown_network_gets_a_suggestion() {
+    run(&["info", "inception-v3x"]).fails(2, "did you mean `inception_v3`?");
+    run(&["info", "resnet50"]).fails(2, "unknown network `resnet50`");
+}
+
+#[test]
+fn a_size_below_the_smallest_says_which_is() {
+    run(&["info", "inception_v3", "--img-size", "20"]).fails(2, "the smallest input size is 75");
+    run(&["info", "inception_v3", "--width", "-1"]).fails(2, "width -1");
+    run(&["info", "inception_v3", "--classes", "0"]).fails(2, "number of classes 0");
+}
+
+#[test]
+fn errors_have_no_colour_outside_a_terminal() {
+    let ended = run(&["info", "nonsense"]);
+    assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = command(dir.path(), &["info", "inception_v3", "--layers"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended: Ended = child.wait_with_output().unwrap().into();
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn the_list_has_every_network() {
+    let text = run(&["info"]).expect(0);
+    let json: Value = serde_json::from_str(&run(&["info", "--json"]).expect(0)).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), NETWORKS.len());
+    for (net, row) in NETWORKS.iter().zip(json.as_array().unwrap()) {
+        let graph = build(&Spec::new(net.name)).unwrap();
+        assert!(text.lines().any(|line| line.starts_with(net.name) && line.ends_with(net.about)), "{text}");
+        assert_eq!(row["name"], net.name);
+        assert_eq!(row["parameters"], graph.parameter_count());
+        assert_eq!(row["macs"], graph.macs());
+    }
+}
+
+#[test]
+fn a_network_as_text_and_as_json() {
+    let text = run(&["info", "inception_v3"]).expect(0);
+    assert!(text.contains("inception_v3"), "{text}");
+    let layers = run(&["info", "inception_v3", "--layers"]).expect(0);
+    let graph = build(&Spec::new("inception_v3")).unwrap();
+    for node in graph.nodes().iter().filter(|n| n.name.ends_with("/b0/0")) {
+        assert!(layers.contains(&node.name), "{} in {layers}", node.name);
+    }
+    let json: Value = serde_json::from_str(&run(&["info", "inception_v3", "--json"]).expect(0)).unwrap();
+    assert!(json.is_object() && json.get("checkpoint").is_none());
+}
+
+#[test]
+fn a_checkpoint_tells_what_it_is() {
+    let place = Place::new();
+    let text = place.run(&["info", "net.safetensors"]).expect(0);
+    for part in ["net.safetensors", "inception_v3", "3: ant, bee, or wasp, cat", "bilinear", "0 steps"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let json: Value =
+        serde_json::from_str(&place.run(&["summary", "net.safetensors", "--json"]).expect(0)).unwrap();
+    let checkpoint = &json["checkpoint"];
+    assert_eq!(checkpoint["classes"], serde_json::json!(CLASSES));
+    assert_eq!((&checkpoint["net"], &checkpoint["img_size"]), (&"inception_v3".into(), &75.into()));
+    assert_eq!(checkpoint["width"], 0.05);
+    assert_eq!(checkpoint["preprocessing"]["range"], "[-1,1]");
+    place.run(&["info", "net.safetensors", "--width", "1"]).fails(2, "a checkpoint has its own");
+}
+
+#[test]
+fn broken_checkpoints_are_bad_data_for_every_command() {
+    let place = Place::new();
+    let whole = fs::read(place.path("net.safetensors")).unwrap();
+    fs::write(place.path("cut.safetensors"), &whole[..whole.len() - 4]).unwrap();
+    fs::write(place.path("page.safetensors"), "<!DOCTYPE html><p>Not found").unwrap();
+    for (file, part) in [("cut.safetensors", "cut off"), ("page.safetensors", "web page")] {
+        place.run(&["info", file]).fails(65, part);
+        place.run(&["predict", "-w", file, "x.png"]).fails(65, part);
+        place.run(&["eval", "-w", file, "."]).fails(65, part);
+    }
+    place.run(&["info", "missing.safetensors"]).fails(1, "cannot read missing.safetensors");
+}
