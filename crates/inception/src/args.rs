@@ -41,7 +41,7 @@ pub enum Command {
     #[command(visible_aliases = ["val", "validate"])]
     Eval(eval::EvalArgs),
     /// Train a network, or go on training one
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
 }
 
 #[cfg(test)]

@@ -92,7 +92,14 @@ fn a_network_as_text_and_as_json() {
         assert!(layers.contains(&node.name), "{} in {layers}", node.name);
     }
     let json: Value = serde_json::from_str(&run(&["info", "inception_v3", "--json"]).expect(0)).unwrap();
-    assert!(json.is_object() && json.get("checkpoint").is_none());
+    assert_eq!(
+        (&json["net"], &json["parameters"]),
+        (&"inception_v3".into(), &graph.parameter_count().into())
+    );
+    assert!(json.get("layers").is_none() && json.get("checkpoint").is_none());
+    let json = run(&["info", "inception_v3", "--json", "--layers", "--batch", "2"]).expect(0);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["layers"].as_array().unwrap().len(), &json["batch"]), (graph.nodes().len(), &2.into()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use inception_graph::{Graph, NETWORKS, NetInfo, Spec, build, find};
+use inception_graph::{Graph, NETWORKS, NetInfo, Spec, Summary, build, find};
 use serde::Serialize;
 
 use super::{stdout, write_json};
@@ -46,42 +46,6 @@ struct Report {
     checkpoint: Option<Metadata>,
 }
 
-/// A network in numbers.
-#[derive(Serialize)]
-struct Summary {
-    name: String,
-    img_size: usize,
-    width: f64,
-    classes: usize,
-    parameters: usize,
-    macs: u64,
-}
-
-fn summarise(graph: &Graph) -> Summary {
-    Summary {
-        name: graph.spec().net.clone(),
-        img_size: graph.img_size(),
-        width: graph.spec().width,
-        classes: graph.classes(),
-        parameters: graph.parameter_count(),
-        macs: graph.macs(),
-    }
-}
-
-fn write_network(out: &mut impl Write, graph: &Graph, layers: bool) -> io::Result<()> {
-    let Summary { name, img_size, width, classes, parameters, macs } = summarise(graph);
-    writeln!(out, "network        {name}, input {img_size}×{img_size}, width {width}, {classes} classes")?;
-    writeln!(out, "parameters     {parameters}\nmultiply-adds  {macs} a picture")?;
-    if layers {
-        let longest = graph.nodes().iter().map(|n| n.name.len()).max().unwrap_or(0);
-        for id in graph.ids() {
-            let node = graph.node(id);
-            writeln!(out, "  {:<longest$}  {:>12}  {:>12}", node.name, node.shape, graph.node_macs(id))?;
-        }
-    }
-    Ok(())
-}
-
 /// One row of the list of networks.
 #[derive(Serialize)]
 struct Row {
@@ -116,12 +80,16 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
     };
     let mut out = stdout();
     if args.json {
-        write_json(&mut out, &Report { network: summarise(&graph), checkpoint: metadata })?;
+        let mut network = graph.describe(args.batch.get());
+        if !args.layers {
+            network.layers.clear();
+        }
+        write_json(&mut out, &Report { network, checkpoint: metadata })?;
     } else {
         if let Some(metadata) = &metadata {
             describe(&mut out, what, metadata)?;
         }
-        write_network(&mut out, &graph, args.layers)?;
+        writeln!(out, "{}", graph.summary(args.batch.get(), args.layers).trim_end())?;
     }
     out.flush()?;
     Ok(Exit::Done)
