@@ -26,14 +26,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         times.sort_by(f64::total_cmp);
         let t = times[times.len() / 2];
-        println!("{name}: {:.1} ms a batch, {:.1} images/s, {:.1} GFLOP/s", t * 1e3, batch as f64 / t, flop / t / 1e9);
+        println!(
+            "{name}: {:.1} ms a batch, {:.1} images/s, {:.1} GFLOP/s",
+            t * 1e3,
+            batch as f64 / t,
+            flop / t / 1e9
+        );
     };
     let flop = 2.0 * graph.macs() as f64 * batch as f64;
     let model = Model::new(&graph, &weights, &device);
     let mut scratch = Scratch::default();
-    time("inference", flop, Box::new(|| {
-        model.run(&pixels, "logits", &mut scratch);
-    }));
+    time(
+        "inference",
+        flop,
+        Box::new(|| {
+            model.run(&pixels, "logits", &mut scratch);
+        }),
+    );
     let mut trainer = Trainer::new(&graph, weights, &device);
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true };
     let options = StepOptions {
@@ -46,8 +55,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ema_decay: Some(0.99),
         random: [0, 0],
     };
-    time("training", 3.0 * flop, Box::new(|| {
-        trainer.step(&pixels, &labels, &options).expect("finite");
-    }));
+    time(
+        "training",
+        3.0 * flop,
+        Box::new(|| {
+            trainer.step(&pixels, &labels, &options).expect("finite");
+        }),
+    );
     Ok(())
 }

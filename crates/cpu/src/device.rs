@@ -53,9 +53,8 @@ impl Device {
         }
         let isa = match std::env::var("INCEPTION_ISA") {
             Err(_) => Isa::best(),
-            Ok(name) => Isa::all().into_iter().find(|isa| isa.name() == name).ok_or_else(|| DeviceError::Isa {
-                found: name,
-                available: Isa::all().iter().map(|isa| isa.name()).collect(),
+            Ok(name) => Isa::all().into_iter().find(|isa| isa.name() == name).ok_or_else(|| {
+                DeviceError::Isa { found: name, available: Isa::all().iter().map(|isa| isa.name()).collect() }
             })?,
         };
         Ok(Device { isa, pool: Arc::new(Pool::new(threads)) })

@@ -132,8 +132,10 @@ fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &D
     let bias = match (get(Role::Gamma), get(Role::Beta), get(Role::Mean), get(Role::Variance)) {
         (Some(gamma), Some(beta), Some(mean), Some(variance)) => {
             let affine = Affine::new(gamma, beta, mean, variance, BN_EPSILON);
-            let folded: Vec<f32> =
-                kernel.chunks(affine.scale.len()).flat_map(|row| row.iter().zip(&affine.scale).map(|(w, s)| w * s)).collect();
+            let folded: Vec<f32> = kernel
+                .chunks(affine.scale.len())
+                .flat_map(|row| row.iter().zip(&affine.scale).map(|(w, s)| w * s))
+                .collect();
             plan.pack(&device.pool, &folded, &mut packed);
             affine.shift
         }
@@ -170,7 +172,8 @@ fn assign_slots(graph: &Graph, layout: &Layout) -> (Vec<usize>, Vec<usize>) {
     order.sort_by_key(|&b| first[b]);
     for b in order {
         let size = layout.sizes()[b];
-        let waste = |slot: usize| if sizes[slot] >= size { sizes[slot] - size } else { (size - sizes[slot]) * 4 };
+        let waste =
+            |slot: usize| if sizes[slot] >= size { sizes[slot] - size } else { (size - sizes[slot]) * 4 };
         let free = (0..sizes.len()).filter(|&s| busy_until[s] < first[b]).min_by_key(|&s| waste(s));
         let slot = free.unwrap_or_else(|| {
             sizes.push(0);

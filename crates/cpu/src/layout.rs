@@ -109,7 +109,7 @@ impl Layout {
 }
 
 /// Plan of the convolution or linear layer `id`, `None` for other operations.
-pub fn conv_plan(graph: &Graph, id: NodeId) -> Option<ConvPlan> {
+pub(crate) fn conv_plan(graph: &Graph, id: NodeId) -> Option<ConvPlan> {
     let x = || graph.input_shape(id);
     let shape = match graph.node(id).op {
         Op::Conv { out, kernel, stride, pad, .. } => ConvShape {
@@ -135,6 +135,6 @@ pub fn conv_plan(graph: &Graph, id: NodeId) -> Option<ConvPlan> {
 }
 
 /// Window of a pooling node over pictures of shape `x`.
-pub fn pool_shape(x: Shape, size: usize, stride: usize, pad: inception_graph::Pad) -> PoolShape {
+pub(crate) fn pool_shape(x: Shape, size: usize, stride: usize, pad: inception_graph::Pad) -> PoolShape {
     PoolShape { input: [x.h, x.w], size, stride, pad: pad.amount(size) }
 }

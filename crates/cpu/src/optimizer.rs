@@ -37,7 +37,13 @@ impl State {
 
     /// Adds weight decay to the gradient, `g ← g + λ·w` for kernels, and returns the gradient's global norm.
     /// `grad` is zero where nothing is trained.
-    pub(crate) fn finish_gradient(&self, device: &Device, weights: &mut [f32], grad: &mut [f32], lambda: f32) -> f32 {
+    pub(crate) fn finish_gradient(
+        &self,
+        device: &Device,
+        weights: &mut [f32],
+        grad: &mut [f32],
+        lambda: f32,
+    ) -> f32 {
         let Device { isa, ref pool } = *device;
         if lambda != 0.0 {
             for_pieces(pool, isa, &self.pieces, [&mut *grad, weights], |i, [g, w]| {
@@ -50,7 +56,14 @@ impl State {
     }
 
     /// Moves the weights along the gradient, scaled by `clip`.
-    pub(crate) fn update(&mut self, device: &Device, options: &StepOptions, weights: &mut [f32], grad: &mut [f32], clip: f32) {
+    pub(crate) fn update(
+        &mut self,
+        device: &Device,
+        options: &StepOptions,
+        weights: &mut [f32],
+        grad: &mut [f32],
+        clip: f32,
+    ) {
         let Device { isa, ref pool } = *device;
         let lr = options.lr;
         self.momentum.resize(weights.len(), 0.0);
@@ -93,8 +106,8 @@ mod tests {
 
     use super::*;
 
-    /// `reference/rmsprop_tf.py` prints this trajectory: `tf.compat.v1.train.RMSPropOptimizer(lr, 0.9, 0.9, 1.0)` on
-    /// one variable starting at 1 with gradients 0.5, −2, 3, 0.25 and learning rates 0.1, 0.1, 0.05, 0.05.
+    /// The formula of TensorFlow's `RMSPropOptimizer` in `f64`: the mean square starts at one, epsilon stands inside the
+    /// root, the momentum buffer holds the learning rate.
     #[test]
     fn rmsprop_follows_tensorflow() {
         let expected = rmsprop_by_hand(&[0.5, -2.0, 3.0, 0.25], &[0.1, 0.1, 0.05, 0.05]);
@@ -121,9 +134,11 @@ mod tests {
 
     #[test]
     fn momentum_with_and_without_look_ahead() {
-        let plain = trajectory(Optimizer::Sgd { momentum: 0.5, nesterov: false }, &[1.0, 1.0, -2.0], &[0.5; 3]);
+        let plain =
+            trajectory(Optimizer::Sgd { momentum: 0.5, nesterov: false }, &[1.0, 1.0, -2.0], &[0.5; 3]);
         assert_eq!(plain, [0.5, -0.25, 0.375]);
-        let nesterov = trajectory(Optimizer::Sgd { momentum: 0.5, nesterov: true }, &[1.0, 1.0, -2.0], &[0.5; 3]);
+        let nesterov =
+            trajectory(Optimizer::Sgd { momentum: 0.5, nesterov: true }, &[1.0, 1.0, -2.0], &[0.5; 3]);
         assert_eq!(nesterov, [0.25, -0.625, 0.6875]);
     }
 

@@ -80,7 +80,10 @@ impl std::fmt::Display for StepError {
         match self {
             StepError::NotFinite { node, what } => write!(f, "the {what} at `{node}` is not finite"),
             StepError::Label { index, label, classes } => {
-                write!(f, "label {label} at position {index} of the batch, but the network has {classes} classes")
+                write!(
+                    f,
+                    "label {label} at position {index} of the batch, but the network has {classes} classes"
+                )
             }
         }
     }

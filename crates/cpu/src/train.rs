@@ -108,7 +108,12 @@ impl Trainer {
     }
 
     /// One optimisation step on `pixels` `[n, side, side, 3]` with their `labels`.
-    pub fn step(&mut self, pixels: &[u8], labels: &[u32], options: &StepOptions) -> Result<StepReport, StepError> {
+    pub fn step(
+        &mut self,
+        pixels: &[u8],
+        labels: &[u32],
+        options: &StepOptions,
+    ) -> Result<StepReport, StepError> {
         let classes = self.graph.classes();
         if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
             return Err(StepError::Label { index, label: labels[index], classes });
@@ -126,11 +131,13 @@ impl Trainer {
         }
         self.backward(n);
         let decay = options.weight_decay;
-        let grad_norm = self.state.finish_gradient(&self.device, &mut self.weights.data, &mut self.grad.data, decay);
+        let grad_norm =
+            self.state.finish_gradient(&self.device, &mut self.weights.data, &mut self.grad.data, decay);
         if !grad_norm.is_finite() {
             return Err(self.not_finite("gradient"));
         }
-        let clip = options.clip_grad.map_or(1.0, |limit| if grad_norm > limit { limit / grad_norm } else { 1.0 });
+        let clip =
+            options.clip_grad.map_or(1.0, |limit| if grad_norm > limit { limit / grad_norm } else { 1.0 });
         // As in TensorFlow, the average starts at the weights before the first step that keeps one.
         if options.ema_decay.is_some() {
             self.average.get_or_insert_with(|| self.weights.clone());
@@ -169,8 +176,8 @@ impl Trainer {
             Op::Conv { after: After::BnRelu | After::Bn, .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
                 kept.packed.resize(plan.packed_len(), 0.0);
-                let [kernel, gamma, beta] =
-                    [Role::Weight, Role::Gamma, Role::Beta].map(|role| weights.get(param(&kept.params, role)));
+                let [kernel, gamma, beta] = [Role::Weight, Role::Gamma, Role::Beta]
+                    .map(|role| weights.get(param(&kept.params, role)));
                 plan.pack(pool, kernel, &mut kept.packed);
                 let c = place.shape.c;
                 let pixels = n * place.shape.pixels();
@@ -195,7 +202,14 @@ impl Trainer {
                     epilogue.residual = Some((source(graph.node(target).inputs[0]), scale));
                     epilogue.relu = relu;
                 }
-                plan.forward(pool, isa, source(node.inputs[0]), &kept.packed, epilogue, place.view_mut(&mut out, n));
+                plan.forward(
+                    pool,
+                    isa,
+                    source(node.inputs[0]),
+                    &kept.packed,
+                    epilogue,
+                    place.view_mut(&mut out, n),
+                );
             }
             Op::MaxPool { size, stride, pad } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
@@ -214,7 +228,8 @@ impl Trainer {
                 let random = &mut stream(&[options.random[0], options.random[1], id.0 as u64]);
                 let len = n * place.shape.len();
                 kept.mask.clear();
-                kept.mask.extend((0..len).map(|_| if random.random::<f32>() < keep { 1.0 / keep } else { 0.0 }));
+                kept.mask
+                    .extend((0..len).map(|_| if random.random::<f32>() < keep { 1.0 / keep } else { 0.0 }));
                 let x = source(node.inputs[0]);
                 let values = (0..x.pixels()).flat_map(|p| x.pixel(p));
                 out.iter_mut().zip(values).zip(&kept.mask).for_each(|((o, x), m)| *o = x * m);

@@ -109,7 +109,9 @@ impl Bench {
             .map(|(g, p)| {
                 let size = (g.iter().map(|v| v * v).sum::<f64>() / g.len() as f64).sqrt();
                 let counts = counts(p) && p.role.trainable();
-                g.iter().map(|g| if counts { g + size * random.random_range(-1.0..1.0) } else { 0.0 }).collect()
+                g.iter()
+                    .map(|g| if counts { g + size * random.random_range(-1.0..1.0) } else { 0.0 })
+                    .collect()
             })
             .collect()
     }
@@ -199,7 +201,10 @@ fn running_statistics_and_the_average_follow() {
     let triples = average.data.iter().zip(&weights.data).zip(&trainer.weights().data);
     for ((a, old), new) in triples {
         let expected = 0.75 * old + 0.25 * new;
-        assert!((a - expected).abs() <= 1e-6 * old.abs().max(new.abs()).max(1.0), "{a} instead of {expected}");
+        assert!(
+            (a - expected).abs() <= 1e-6 * old.abs().max(new.abs()).max(1.0),
+            "{a} instead of {expected}"
+        );
     }
 }
 

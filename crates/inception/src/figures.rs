@@ -26,7 +26,8 @@ pub struct Figure {
 }
 
 /// Plain networks red, residual ones blue, as the paper's Figures 21–26 have them; then others.
-const COLOURS: [RGBColor; 4] = [RGBColor(213, 62, 46), RGBColor(31, 97, 184), RGBColor(222, 143, 5), RGBColor(2, 129, 101)];
+const COLOURS: [RGBColor; 4] =
+    [RGBColor(213, 62, 46), RGBColor(31, 97, 184), RGBColor(222, 143, 5), RGBColor(2, 129, 101)];
 const SIZE: (u32, u32) = (860, 430);
 
 /// Draws `figures` below each other into the file `path`.
@@ -49,7 +50,8 @@ pub fn draw(path: &Path, figures: &[Figure]) -> Result<()> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn draw_one(figure: &Figure, area: &Area) -> Result<(), Box<dyn std::error::Error>> {
-    let points = || figure.curves.iter().flat_map(|c| &c.points).filter(|p| p.0.is_finite() && p.1.is_finite());
+    let points =
+        || figure.curves.iter().flat_map(|c| &c.points).filter(|p| p.0.is_finite() && p.1.is_finite());
     let right = points().map(|p| p.0).fold(1.0, f64::max);
     let top = points().map(|p| p.1).fold(0.0, f64::max) * 1.08;
     let top = if top > 0.0 { top } else { 1.0 };
@@ -76,13 +78,13 @@ fn draw_one(figure: &Figure, area: &Area) -> Result<(), Box<dyn std::error::Erro
         .draw()?;
     let mut labels: Vec<(f64, f64, RGBColor)> = Vec::new();
     for (curve, colour) in figure.curves.iter().zip(COLOURS.iter().cycle()) {
-        let line = curve.points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite());
+        let mut line = curve.points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite());
         let style = colour.stroke_width(2);
         chart
             .draw_series(LineSeries::new(line.clone(), style))?
             .label(&curve.name)
             .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 22, y)], style));
-        labels.extend(line.last().map(|(x, y)| (x, y, *colour)));
+        labels.extend(line.next_back().map(|(x, y)| (x, y, *colour)));
     }
     // Last values beside the ends of their curves, pushed apart where they would cover each other.
     labels.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -93,7 +95,8 @@ fn draw_one(figure: &Figure, area: &Area) -> Result<(), Box<dyn std::error::Erro
         below = height;
         let text = format!("{y:.2}");
         let style = ("sans-serif", 14).into_font().color(&colour);
-        chart.draw_series(std::iter::once(EmptyElement::at((x, height)) + Text::new(text, (6, -7), style)))?;
+        chart
+            .draw_series(std::iter::once(EmptyElement::at((x, height)) + Text::new(text, (6, -7), style)))?;
     }
     if figure.curves.len() > 1 {
         chart

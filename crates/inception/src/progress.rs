@@ -42,25 +42,31 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(
             Some(total),
-            if style == Style::Bar { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() },
+            if style == Style::Bar {
+                ProgressDrawTarget::stderr_with_hz(10)
+            } else {
+                ProgressDrawTarget::hidden()
+            },
         );
         let template = "{bar:24} {percent:>3}%  {msg}";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         let now = Instant::now();
         Progress { style, bar, done: 0, total, start: now, last: now }
     }
 
     /// `pictures` more are done; `state` says where the work stands.
-    pub fn advance(&mut self, pictures: usize, state: impl FnOnce() -> String) {
+    pub fn advance(&mut self, pictures: usize, state: &str) {
         self.done += pictures as u64;
         match self.style {
             Style::Bar => {
                 self.bar.set_position(self.done);
-                self.bar.set_message(format!("{}  {}", state(), self.rate()));
+                self.bar.set_message(format!("{state}  {}", self.rate()));
             }
             Style::Plain if self.last.elapsed() >= INTERVAL => {
                 let share = 100.0 * self.done as f64 / self.total.max(1) as f64;
-                self.line(&format!("{share:3.0} %  {}  {}", state(), self.rate()));
+                self.line(&format!("{share:3.0} %  {state}  {}", self.rate()));
             }
             _ => {}
         }

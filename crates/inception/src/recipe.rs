@@ -17,8 +17,7 @@ use crate::engine;
 use crate::schedule::Schedule;
 
 /// The built-in recipes.
-pub const BUILT_IN: &[(&str, &str)] =
-&[
+pub const BUILT_IN: &[(&str, &str)] = &[
     ("small", include_str!("../../../recipes/small.toml")),
     ("paper", include_str!("../../../recipes/paper.toml")),
     ("demo", include_str!("../../../recipes/demo.toml")),
@@ -128,33 +127,77 @@ impl Recipe {
     fn check(&self) -> Result<()> {
         let rules: &[(&str, f64, bool, &str)] = &[
             ("epochs", self.epochs as f64, self.epochs > 0, "at least 1"),
-            ("batch_size", self.batch_size as f64, self.batch_size > 1, "at least 2 (batch norm needs several pictures)"),
-            ("label_smoothing", self.label_smoothing.into(), (0.0..1.0).contains(&self.label_smoothing), "0 to below 1"),
+            (
+                "batch_size",
+                self.batch_size as f64,
+                self.batch_size > 1,
+                "at least 2 (batch norm needs several pictures)",
+            ),
+            (
+                "label_smoothing",
+                self.label_smoothing.into(),
+                (0.0..1.0).contains(&self.label_smoothing),
+                "0 to below 1",
+            ),
             ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0, "0 or more"),
             ("clip_grad", self.clip_grad.into(), self.clip_grad >= 0.0, "0 (no clipping) or more"),
             ("bn_decay", self.bn_decay.into(), (0.0..1.0).contains(&self.bn_decay), "0 to below 1"),
-            ("ema_decay", self.ema_decay.into(), (0.0..1.0).contains(&self.ema_decay), "0 (no average) to below 1"),
-            ("schedule.lr", self.schedule.lr, self.schedule.lr > 0.0 && self.schedule.lr.is_finite(), "more than 0"),
+            (
+                "ema_decay",
+                self.ema_decay.into(),
+                (0.0..1.0).contains(&self.ema_decay),
+                "0 (no average) to below 1",
+            ),
+            (
+                "schedule.lr",
+                self.schedule.lr,
+                self.schedule.lr > 0.0 && self.schedule.lr.is_finite(),
+                "more than 0",
+            ),
             ("schedule.warmup", self.schedule.warmup, (0.0..=1.0).contains(&self.schedule.warmup), "0 to 1"),
-            ("schedule.decay_epochs", self.schedule.decay_epochs, self.schedule.decay_epochs > 0.0, "more than 0"),
-            ("optimizer.momentum", self.optimizer.momentum.into(), (0.0..1.0).contains(&self.optimizer.momentum), "0 to below 1"),
-            ("optimizer.decay", self.optimizer.decay.into(), (0.0..1.0).contains(&self.optimizer.decay), "0 to below 1"),
+            (
+                "schedule.decay_epochs",
+                self.schedule.decay_epochs,
+                self.schedule.decay_epochs > 0.0,
+                "more than 0",
+            ),
+            (
+                "optimizer.momentum",
+                self.optimizer.momentum.into(),
+                (0.0..1.0).contains(&self.optimizer.momentum),
+                "0 to below 1",
+            ),
+            (
+                "optimizer.decay",
+                self.optimizer.decay.into(),
+                (0.0..1.0).contains(&self.optimizer.decay),
+                "0 to below 1",
+            ),
             ("optimizer.epsilon", self.optimizer.epsilon.into(), self.optimizer.epsilon > 0.0, "more than 0"),
             ("train.flip", self.train.flip, (0.0..=1.0).contains(&self.train.flip), "0 to 1"),
             ("train.hue", self.train.hue.into(), (0.0..=0.5).contains(&self.train.hue), "0 to 0.5"),
             ("train.brightness", self.train.brightness.into(), self.train.brightness >= 0.0, "0 or more"),
             ("train.contrast", self.train.contrast.into(), self.train.contrast >= 0.0, "0 or more"),
             ("train.saturation", self.train.saturation.into(), self.train.saturation >= 0.0, "0 or more"),
-            ("eval.crop_pct", self.eval.crop_pct, self.eval.crop_pct > 0.0 && self.eval.crop_pct <= 1.0, "more than 0, at most 1"),
+            (
+                "eval.crop_pct",
+                self.eval.crop_pct,
+                self.eval.crop_pct > 0.0 && self.eval.crop_pct <= 1.0,
+                "more than 0, at most 1",
+            ),
         ];
         for (key, found, fine, expected) in rules {
             if !fine {
                 bail!("{key} is {found}: expected {expected}");
             }
         }
-        for (key, [low, high], most) in [("train.scale", self.train.scale, 1.0), ("train.ratio", self.train.ratio, 100.0)] {
+        for (key, [low, high], most) in
+            [("train.scale", self.train.scale, 1.0), ("train.ratio", self.train.ratio, 100.0)]
+        {
             if !(low > 0.0 && low <= high && high <= most) {
-                bail!("{key} is [{low}, {high}]: expected a smallest and a largest value, above 0 and at most {most}");
+                bail!(
+                    "{key} is [{low}, {high}]: expected a smallest and a largest value, above 0 and at most {most}"
+                );
             }
         }
         Ok(())
@@ -180,7 +223,8 @@ fn check_key(key: &str, known: &[String]) -> Result<()> {
         return Ok(());
     }
     // `lr` for `schedule.lr` counts as near, too.
-    let near = |k: &str| strsim::jaro_winkler(key, k).max(if k.ends_with(&format!(".{key}")) { 1.0 } else { 0.0 });
+    let near =
+        |k: &str| strsim::jaro_winkler(key, k).max(if k.ends_with(&format!(".{key}")) { 1.0 } else { 0.0 });
     match all().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|k| near(k) > 0.75) {
         Some(best) => bail!("unknown key `{key}`, did you mean `{best}`? (`--dump-config` prints all)"),
         None => bail!("unknown key `{key}` (`--dump-config` prints all)"),
@@ -218,7 +262,11 @@ fn insert(table: &mut Table, key: &str, value: Value) {
 
 /// A value as TOML, or as a plain string.
 fn value(text: &str) -> Value {
-    format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v")).unwrap_or_else(|| Value::String(text.into()))
+    format!("v = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| Value::String(text.into()))
 }
 
 #[cfg(test)]
@@ -233,12 +281,24 @@ mod tests {
     fn layers_lie_over_each_other() {
         let small = Recipe::load("small", &[]).expect("built in");
         let paper = Recipe::load("paper", &[]).expect("built in");
-        assert_eq!(paper.optimizer.rule(), engine::Optimizer::RmsPropTf { decay: 0.9, momentum: 0.9, epsilon: 1.0 });
+        assert_eq!(
+            paper.optimizer.rule(),
+            engine::Optimizer::RmsPropTf { decay: 0.9, momentum: 0.9, epsilon: 1.0 }
+        );
         assert_eq!((paper.schedule.lr, paper.clip_grad, paper.ema_decay), (0.045, 2.0, 0.9999));
         assert_eq!(paper.train.flip, small.train.flip, "what a recipe leaves out is small's");
-        let set = sets(&[("epochs", "3"), ("schedule.lr", "1"), ("net", "inception_v4"), ("epochs", "4"), ("on_bad", "skip")]);
+        let set = sets(&[
+            ("epochs", "3"),
+            ("schedule.lr", "1"),
+            ("net", "inception_v4"),
+            ("epochs", "4"),
+            ("on_bad", "skip"),
+        ]);
         let recipe = Recipe::load("paper", &set).expect("valid");
-        assert_eq!((recipe.epochs, recipe.schedule.lr, recipe.net.as_deref()), (4, 1.0, Some("inception_v4")));
+        assert_eq!(
+            (recipe.epochs, recipe.schedule.lr, recipe.net.as_deref()),
+            (4, 1.0, Some("inception_v4"))
+        );
         assert_eq!(recipe.on_bad, OnBad::Skip);
     }
 
@@ -253,7 +313,9 @@ mod tests {
 
     #[test]
     fn wrong_keys_and_values_say_what_is_right() {
-        let error = |pairs: &[(&str, &str)]| format!("{:#}", Recipe::load("small", &sets(pairs)).expect_err("refused"));
+        let error = |pairs: &[(&str, &str)]| {
+            format!("{:#}", Recipe::load("small", &sets(pairs)).expect_err("refused"))
+        };
         assert!(error(&[("epoch", "3")]).contains("did you mean `epochs`?"));
         assert!(error(&[("lr", "3")]).contains("did you mean `schedule.lr`?"));
         assert!(error(&[("optimizer.momentun", "0.9")]).contains("did you mean `optimizer.momentum`?"));
@@ -263,6 +325,9 @@ mod tests {
         assert!(error(&[("epochs", "0")]).contains("epochs is 0: expected at least 1"));
         assert!(error(&[("label_smoothing", "1.5")]).contains("label_smoothing is 1.5"));
         assert!(error(&[("train.scale", "[0.5, 0.2]")]).contains("train.scale is [0.5, 0.2]"));
-        assert!(format!("{:#}", Recipe::load("nothing", &[]).expect_err("refused")).contains("small, paper, demo"));
+        assert!(
+            format!("{:#}", Recipe::load("nothing", &[]).expect_err("refused"))
+                .contains("small, paper, demo")
+        );
     }
 }

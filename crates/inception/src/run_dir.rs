@@ -27,7 +27,10 @@ impl RunDir {
     pub fn create(output: &Path, name: &str, recipe: &str, env: &Value) -> Result<RunDir> {
         let path = output.join(name);
         if path.exists() {
-            let text = format!("{} exists, and a run is never overwritten: choose another --experiment or --output", path.display());
+            let text = format!(
+                "{} exists, and a run is never overwritten: choose another --experiment or --output",
+                path.display()
+            );
             return Err(UsageError(text).into());
         }
         fs::create_dir_all(&path).with_context(|| format!("creating the run's folder {}", path.display()))?;
@@ -54,7 +57,8 @@ impl RunDir {
 
     /// Appends an object to `log.jsonl`.
     pub fn log(&mut self, record: &Value) -> Result<()> {
-        append(&mut self.log, &format!("{record}\n")).with_context(|| format!("writing {}", self.path.join("log.jsonl").display()))
+        append(&mut self.log, &format!("{record}\n"))
+            .with_context(|| format!("writing {}", self.path.join("log.jsonl").display()))
     }
 
     /// Appends a row to `summary.csv`: accuracies in percent.

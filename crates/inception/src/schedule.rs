@@ -60,8 +60,15 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const PLAIN: Schedule =
-        Schedule { name: Shape::Paper, lr: 0.045, warmup: 0.2, start: 0.1, end: 0.01, decay: 0.94, decay_epochs: 2.0 };
+    const PLAIN: Schedule = Schedule {
+        name: Shape::Paper,
+        lr: 0.045,
+        warmup: 0.2,
+        start: 0.1,
+        end: 0.01,
+        decay: 0.94,
+        decay_epochs: 2.0,
+    };
 
     #[test]
     fn the_papers_staircase() {

@@ -24,8 +24,8 @@ use crate::progress::{Progress, Style};
 use crate::recipe::Recipe;
 use crate::run_dir::RunDir;
 
-pub use report::{EpochReport, Summary};
 use report::{Best, Running};
+pub use report::{EpochReport, Summary};
 
 /// Bytes of decoded pictures that stay in memory between epochs.
 const CACHE: usize = 1 << 30;
@@ -79,7 +79,10 @@ pub struct Run {
 
 /// The network that a recipe asks for, with `classes` outputs.
 pub fn spec(recipe: &Recipe, classes: usize) -> Result<Spec> {
-    let net = recipe.net.clone().ok_or_else(|| UsageError("no network: give one with -m, for example -m inception_v4".into()))?;
+    let net = recipe
+        .net
+        .clone()
+        .ok_or_else(|| UsageError("no network: give one with -m, for example -m inception_v4".into()))?;
     Ok(Spec { net, img_size: recipe.img_size, width: recipe.width, classes: Some(classes) })
 }
 
@@ -97,7 +100,9 @@ impl Run {
         let Job { recipe, recipe_name, splits, workers, log_interval, progress, .. } = job;
         let (pictures, batch) = (splits.train.samples.len(), recipe.batch_size);
         if pictures < batch {
-            let text = format!("batch_size {batch} is more than the {pictures} training pictures: give -b {pictures} or less");
+            let text = format!(
+                "batch_size {batch} is more than the {pictures} training pictures: give -b {pictures} or less"
+            );
             return Err(UsageError(text).into());
         }
         let mut metadata = Metadata::new(engine.graph(), splits.train.classes.clone(), recipe.eval);
@@ -135,12 +140,17 @@ impl Run {
             let taken = self.engine.train_step(&batch, &options).map_err(|e| self.diverged(e))?;
             self.step += 1;
             running.add(&taken, batch.len());
-            let state = || self.state(&running, options.lr);
-            let state = state();
-            self.progress.advance(batch.len(), || state);
-            if self.step % self.log_interval == 0 {
+            let state = self.state(&running, options.lr);
+            self.progress.advance(batch.len(), &state);
+            if self.step.is_multiple_of(self.log_interval) {
                 let wait = batches.waited().as_secs_f64() / start.elapsed().as_secs_f64();
-                self.log_step(&taken, batch.len(), options.lr, running.count as f64 / start.elapsed().as_secs_f64(), wait)?;
+                self.log_step(
+                    &taken,
+                    batch.len(),
+                    options.lr,
+                    running.count as f64 / start.elapsed().as_secs_f64(),
+                    wait,
+                )?;
             }
             if interrupt::asked() {
                 self.time += start.elapsed();
@@ -154,7 +164,14 @@ impl Run {
         let found = evaluate(self.engine.as_mut(), Use::Average, batches.by_ref())?;
         self.note_skipped(batches.skipped());
         self.time += start.elapsed();
-        self.finish_epoch(EpochReport::new(self.epochs.len() + 1, self.step, &running, &found.metrics, lr, start.elapsed()))?;
+        self.finish_epoch(EpochReport::new(
+            self.epochs.len() + 1,
+            self.step,
+            &running,
+            &found.metrics,
+            lr,
+            start.elapsed(),
+        ))?;
         Ok(Flow::Done)
     }
 
@@ -170,7 +187,8 @@ impl Run {
 
     fn step_options(&self) -> StepOptions {
         let Recipe { weight_decay, clip_grad, label_smoothing, bn_decay, ema_decay, seed, .. } = self.recipe;
-        // TensorFlow's warm-up of a moving average.
+        // TensorFlow's warm-up of a moving average; batch norm's running statistics need it as much, or evaluation of
+        // the first epochs meets statistics that are still half their initial values, layer upon layer.
         let early = (1.0 + self.step as f32) / (10.0 + self.step as f32);
         StepOptions {
             optimizer: self.recipe.optimizer.rule(),
@@ -178,7 +196,7 @@ impl Run {
             weight_decay,
             clip_grad: (clip_grad > 0.0).then_some(clip_grad),
             label_smoothing,
-            bn_decay,
+            bn_decay: bn_decay.min(early),
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, self.step as u64],
         }
@@ -209,7 +227,11 @@ impl Run {
 
     fn diverged(&self, error: StepError) -> anyhow::Error {
         let saved = match self.epochs.last() {
-            Some(epoch) => format!("epoch {} is saved in {}", epoch.epoch, self.folder.file("last.safetensors").display()),
+            Some(epoch) => format!(
+                "epoch {} is saved in {}",
+                epoch.epoch,
+                self.folder.file("last.safetensors").display()
+            ),
             None => "no epoch was finished, so nothing is saved".into(),
         };
         anyhow!(error).context(format!(

@@ -55,7 +55,8 @@ pub fn sum_of_squares(pool: &Pool, isa: Isa, x: &[f32]) -> f64 {
             for chunk in chunks {
                 (0..8).for_each(|l| lanes[l] += f64::from(chunk[l]) * f64::from(chunk[l]));
             }
-            sum[0] = lanes.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
+            sum[0] =
+                lanes.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
         });
     });
     sums.iter().sum()

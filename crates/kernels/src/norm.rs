@@ -18,7 +18,14 @@ pub fn scratch_len(pixels: usize, channels: usize) -> usize {
 }
 
 /// Mean and biased variance of each channel over all pixels.
-pub fn statistics(pool: &Pool, isa: Isa, y: View, mean: &mut [f32], variance: &mut [f32], scratch: &mut [f32]) {
+pub fn statistics(
+    pool: &Pool,
+    isa: Isa,
+    y: View,
+    mean: &mut [f32],
+    variance: &mut [f32],
+    scratch: &mut [f32],
+) {
     let (pixels, c) = (y.pixels(), y.channels());
     let block = pixel_block(c);
     let blocks = pixels.div_ceil(block);
@@ -118,7 +125,9 @@ impl Affine {
                 for p in piece(b, block, pixels) {
                     // SAFETY: blocks of pixels are disjoint.
                     let a = unsafe { a.pixel(p) };
-                    for (((a, &y), &scale), &shift) in a.iter_mut().zip(y.pixel(p)).zip(&self.scale).zip(&self.shift) {
+                    for (((a, &y), &scale), &shift) in
+                        a.iter_mut().zip(y.pixel(p)).zip(&self.scale).zip(&self.shift)
+                    {
                         let v = y * scale + shift;
                         *a = if relu && v <= 0.0 { 0.0 } else { v };
                     }
@@ -169,7 +178,8 @@ pub fn grad(
         let (dbeta, dgamma) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
         isa.vectorize(|| {
             let (dbeta, dgamma) = (&mut dbeta[..c], &mut dgamma[..c]);
-            let (scale, shift, mean, inverse) = (&affine.scale[..c], &affine.shift[..c], &mean[..c], &inverse[..c]);
+            let (scale, shift, mean, inverse) =
+                (&affine.scale[..c], &affine.shift[..c], &mean[..c], &inverse[..c]);
             dbeta.fill(0.0);
             dgamma.fill(0.0);
             for p in piece(b, block, pixels) {

@@ -83,6 +83,7 @@ impl PoolShape {
     }
 
     /// Backward of [`Self::max`]: all of `dy` goes to the first largest cell of its window.
+    #[allow(clippy::too_many_arguments, reason = "the three tensors of a gradient and where it runs")]
     pub fn max_grad(&self, pool: &Pool, isa: Isa, x: View, y: View, dy: View, accumulate: bool, dx: ViewMut) {
         let batch = self.batch(x.pixels(), y.pixels());
         let dx = self.start_gradient(pool, batch, accumulate, dx);
@@ -126,7 +127,15 @@ impl PoolShape {
     }
 
     /// Backward of [`Self::avg`].
-    pub fn avg_grad(&self, pool: &Pool, isa: Isa, count_padding: bool, dy: View, accumulate: bool, dx: ViewMut) {
+    pub fn avg_grad(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        count_padding: bool,
+        dy: View,
+        accumulate: bool,
+        dx: ViewMut,
+    ) {
         let batch = self.batch(dx.pixels(), dy.pixels());
         let dx = self.start_gradient(pool, batch, accumulate, dx);
         self.each_picture(pool, isa, batch, |n, oy, ox| {

@@ -80,7 +80,13 @@ pub fn conv(window: &Window, [c_in, c_out]: [usize; 2], x: &[f32], w: &[f32]) ->
 }
 
 /// Gradients of [`conv`] for `dy`: of the input and of the weights.
-pub fn conv_grad(window: &Window, [c_in, c_out]: [usize; 2], x: &[f32], w: &[f32], dy: &[f32]) -> [Vec<f64>; 2] {
+pub fn conv_grad(
+    window: &Window,
+    [c_in, c_out]: [usize; 2],
+    x: &[f32],
+    w: &[f32],
+    dy: &[f32],
+) -> [Vec<f64>; 2] {
     let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
     window.each(|(n, o, k, at)| {
         for i in 0..c_in {
@@ -144,7 +150,8 @@ pub fn batch_norm(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f64) -> [Vec<
     let m = (x.len() / c) as f64;
     let column = |j: usize| x.iter().skip(j).step_by(c).map(|&v| f64::from(v));
     let mean: Vec<f64> = (0..c).map(|j| column(j).sum::<f64>() / m).collect();
-    let variance: Vec<f64> = (0..c).map(|j| column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / m).collect();
+    let variance: Vec<f64> =
+        (0..c).map(|j| column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / m).collect();
     let y = x.iter().enumerate().map(|(i, &v)| {
         let j = i % c;
         (f64::from(v) - mean[j]) / (variance[j] + epsilon).sqrt() * f64::from(gamma[j]) + f64::from(beta[j])

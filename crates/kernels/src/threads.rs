@@ -66,7 +66,7 @@ impl Shared {
             let mut spins = 0u32;
             while self.epoch.load(Ordering::Acquire) == seen {
                 spins += 1;
-                if spins % 64 != 0 {
+                if !spins.is_multiple_of(64) {
                     std::hint::spin_loop();
                 } else if start.elapsed() > SPIN {
                     let mut parked = self.parked.lock().unwrap_or_else(|e| e.into_inner());
@@ -155,7 +155,7 @@ impl Pool {
         let mut spins = 0u32;
         while shared.working.load(Ordering::Acquire) > 0 {
             spins += 1;
-            if spins % 4096 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if spins.is_multiple_of(4096) { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
         if let Some(panic) = shared.panic.lock().unwrap_or_else(|e| e.into_inner()).take() {
             drop(_owner);
@@ -190,7 +190,10 @@ mod tests {
                         counts[i].fetch_add(1, Ordering::Relaxed);
                     });
                 }
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 20), "{threads} threads, {tasks} tasks");
+                assert!(
+                    counts.iter().all(|c| c.load(Ordering::Relaxed) == 20),
+                    "{threads} threads, {tasks} tasks"
+                );
             }
         }
     }

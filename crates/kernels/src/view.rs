@@ -21,7 +21,10 @@ pub struct ViewMut<'a> {
 
 fn check(len: usize, channels: usize, stride: usize) {
     assert!(channels > 0 && channels <= stride, "{channels} channels at a stride of {stride}");
-    assert!(len % stride == 0 || len % stride >= channels, "{len} values end inside a pixel of stride {stride}");
+    assert!(
+        len.is_multiple_of(stride) || len % stride >= channels,
+        "{len} values end inside a pixel of stride {stride}"
+    );
 }
 
 fn pixels(len: usize, channels: usize, stride: usize) -> usize {

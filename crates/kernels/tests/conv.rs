@@ -16,42 +16,56 @@ struct Case {
     gap: usize,
 }
 
+/// Stride 1 and same padding; the methods say otherwise.
 const fn case(
     name: &'static str,
     batch: usize,
     input: [usize; 2],
     channels: [usize; 2],
     kernel: [usize; 2],
-    stride: usize,
-    same: bool,
-    gap: usize,
 ) -> Case {
-    let pad = if same { [(kernel[0] - 1) / 2, (kernel[1] - 1) / 2] } else { [0, 0] };
-    let shape = ConvShape { input, in_channels: channels[0], out_channels: channels[1], kernel, stride, pad };
-    Case { name, batch, shape, gap }
+    let pad = [(kernel[0] - 1) / 2, (kernel[1] - 1) / 2];
+    let shape =
+        ConvShape { input, in_channels: channels[0], out_channels: channels[1], kernel, stride: 1, pad };
+    Case { name, batch, shape, gap: 0 }
+}
+
+impl Case {
+    const fn stride_2(mut self) -> Self {
+        self.shape.stride = 2;
+        self.valid()
+    }
+    const fn valid(mut self) -> Self {
+        self.shape.pad = [0, 0];
+        self
+    }
+    const fn gap(mut self, gap: usize) -> Self {
+        self.gap = gap;
+        self
+    }
 }
 
 const CASES: &[Case] = &[
-    case("stem, 3 channels, VALID, odd size", 3, [11, 9], [3, 32], [3, 3], 2, false, 0),
-    case("stem with a gap cannot merge rows", 3, [11, 9], [3, 32], [3, 3], 2, false, 5),
-    case("stride 2, even height: last row unread", 2, [12, 7], [8, 24], [3, 3], 2, false, 0),
-    case("stride 2, 1x1 leaves phases without taps", 2, [7, 6], [5, 9], [1, 1], 2, false, 3),
-    case("3x3 same", 3, [7, 5], [16, 48], [3, 3], 1, true, 0),
-    case("3x3 valid", 1, [9, 6], [24, 17], [3, 3], 1, false, 8),
-    case("5x5 same, larger than the picture", 2, [3, 4], [6, 16], [5, 5], 1, true, 0),
-    case("1x7", 3, [5, 9], [13, 40], [1, 7], 1, true, 4),
-    case("7x1", 3, [9, 5], [13, 40], [7, 1], 1, true, 4),
-    case("1x7 wider than the picture", 1, [3, 2], [4, 8], [1, 7], 1, true, 0),
-    case("1x3", 1, [8, 8], [32, 25], [1, 3], 1, true, 0),
-    case("3x1", 1, [8, 8], [32, 33], [3, 1], 1, true, 0),
-    case("1x1, more channels than a block", 2, [4, 6], [101, 65], [1, 1], 1, true, 7),
-    case("1x1, 7 columns", 1, [13, 1], [49, 7], [1, 1], 1, true, 0),
-    case("linear layer of one picture", 1, [1, 1], [40, 1001], [1, 1], 1, true, 0),
-    case("linear layer of 12 pictures", 12, [1, 1], [56, 12], [1, 1], 1, true, 0),
-    case("linear layer of 13 pictures", 13, [1, 1], [56, 13], [1, 1], 1, true, 0),
-    case("rows at tile - 1", 1, [11, 1], [8, 8], [1, 1], 1, true, 0),
-    case("rows at tile + 1", 1, [13, 1], [8, 16], [1, 1], 1, true, 0),
-    case("many pixels are split", 3, [40, 37], [3, 8], [3, 3], 1, true, 0),
+    case("stem, 3 channels, VALID, odd size", 3, [11, 9], [3, 32], [3, 3]).stride_2(),
+    case("stem with a gap cannot merge rows", 3, [11, 9], [3, 32], [3, 3]).stride_2().gap(5),
+    case("stride 2, even height: last row unread", 2, [12, 7], [8, 24], [3, 3]).stride_2(),
+    case("stride 2, 1x1 leaves phases without taps", 2, [7, 6], [5, 9], [1, 1]).stride_2().gap(3),
+    case("3x3 same", 3, [7, 5], [16, 48], [3, 3]),
+    case("3x3 valid", 1, [9, 6], [24, 17], [3, 3]).valid().gap(8),
+    case("5x5 same, larger than the picture", 2, [3, 4], [6, 16], [5, 5]),
+    case("1x7", 3, [5, 9], [13, 40], [1, 7]).gap(4),
+    case("7x1", 3, [9, 5], [13, 40], [7, 1]).gap(4),
+    case("1x7 wider than the picture", 1, [3, 2], [4, 8], [1, 7]),
+    case("1x3", 1, [8, 8], [32, 25], [1, 3]),
+    case("3x1", 1, [8, 8], [32, 33], [3, 1]),
+    case("1x1, more channels than a block", 2, [4, 6], [101, 65], [1, 1]).gap(7),
+    case("1x1, 7 columns", 1, [13, 1], [49, 7], [1, 1]),
+    case("linear layer of one picture", 1, [1, 1], [40, 1001], [1, 1]),
+    case("linear layer of 12 pictures", 12, [1, 1], [56, 12], [1, 1]),
+    case("linear layer of 13 pictures", 13, [1, 1], [56, 13], [1, 1]),
+    case("rows at tile - 1", 1, [11, 1], [8, 8], [1, 1]),
+    case("rows at tile + 1", 1, [13, 1], [8, 16], [1, 1]),
+    case("many pixels are split", 3, [40, 37], [3, 8], [3, 3]),
 ];
 
 /// Integers from -3 to 3 that no index pattern repeats.
@@ -70,7 +84,10 @@ fn spread(dense: &[f32], channels: usize, gap: usize, filler: f32) -> Vec<f32> {
 
 fn gather(data: &[f32], channels: usize, gap: usize, filler: f32, what: &str) -> Vec<f64> {
     let pixels = data.chunks(channels + gap);
-    assert!(pixels.clone().all(|p| p[channels..].iter().all(|&v| v == filler)), "{what}: wrote outside its channels");
+    assert!(
+        pixels.clone().all(|p| p[channels..].iter().all(|&v| v == filler)),
+        "{what}: wrote outside its channels"
+    );
     pixels.flat_map(|p| p[..channels].iter().map(|&v| f64::from(v))).collect()
 }
 
@@ -78,7 +95,8 @@ impl Case {
     fn check(&self, isa: Isa, threads: usize) {
         let Case { shape, batch, gap, .. } = *self;
         let what = format!("{} on {} with {threads} threads", self.name, isa.name());
-        let window = Window { batch, input: shape.input, size: shape.kernel, stride: shape.stride, pad: shape.pad };
+        let window =
+            Window { batch, input: shape.input, size: shape.kernel, stride: shape.stride, pad: shape.pad };
         let [oh, ow] = window.output();
         assert_eq!([oh, ow], shape.output(), "{what}");
         let (ci, co) = (shape.in_channels, shape.out_channels);
@@ -121,7 +139,11 @@ impl Case {
             plan.grad_input(&pool, isa, dy_view, &packed, accumulate, ViewMut::new(&mut dx, ci, ci + gap));
             let add = if accumulate { 2.0 } else { 0.0 };
             let expected: Vec<f64> = dx_reference.iter().map(|v| v + add).collect();
-            assert_eq!(gather(&dx, ci, gap, 9.0, &what), expected, "{what}: grad input, accumulate {accumulate}");
+            assert_eq!(
+                gather(&dx, ci, gap, 9.0, &what),
+                expected,
+                "{what}: grad input, accumulate {accumulate}"
+            );
         }
         let mut scratch = vec![f32::NAN; plan.grad_weight_scratch_len(batch)];
         let mut dw = vec![f32::NAN; w.len()];
@@ -143,8 +165,14 @@ fn every_case_on_every_instruction_set() {
 
 #[test]
 fn real_values_have_the_same_bits_on_any_number_of_threads() {
-    let shape =
-        ConvShape { input: [17, 13], in_channels: 24, out_channels: 40, kernel: [3, 3], stride: 1, pad: [1, 1] };
+    let shape = ConvShape {
+        input: [17, 13],
+        in_channels: 24,
+        out_channels: 40,
+        kernel: [3, 3],
+        stride: 1,
+        pad: [1, 1],
+    };
     let plan = ConvPlan::new(shape);
     let batch = 5;
     let real = |len, seed| integers(len, seed).iter().map(|v| v * 0.37 + 0.01).collect::<Vec<f32>>();
@@ -156,7 +184,14 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
             let mut packed = vec![0.0; plan.packed_len()];
             plan.pack(&pool, &w, &mut packed);
             let mut y = vec![0.0; dy.len()];
-            plan.forward(&pool, isa, View::dense(&x, 24), &packed, Epilogue::default(), ViewMut::dense(&mut y, 40));
+            plan.forward(
+                &pool,
+                isa,
+                View::dense(&x, 24),
+                &packed,
+                Epilogue::default(),
+                ViewMut::dense(&mut y, 40),
+            );
             let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.grad_weight_scratch_len(batch)]);
             plan.grad_weight(&pool, isa, View::dense(&x, 24), View::dense(&dy, 40), &mut dw, &mut scratch);
             y.iter().chain(&dw).map(|v| v.to_bits()).collect::<Vec<_>>()
@@ -168,7 +203,8 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn nan_survives_the_relu() {
-    let shape = ConvShape { input: [1, 1], in_channels: 1, out_channels: 9, kernel: [1, 1], stride: 1, pad: [0, 0] };
+    let shape =
+        ConvShape { input: [1, 1], in_channels: 1, out_channels: 9, kernel: [1, 1], stride: 1, pad: [0, 0] };
     let plan = ConvPlan::new(shape);
     let pool = Pool::new(1);
     let mut packed = vec![0.0; plan.packed_len()];

@@ -27,7 +27,8 @@ fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
 
 #[test]
 fn pools_match_the_reference() {
-    let cases = [([9, 7], 3, 2, 0), ([7, 5], 3, 1, 1), ([2, 3], 3, 1, 1), ([6, 8], 3, 2, 0), ([5, 4], 5, 1, 2)];
+    let cases =
+        [([9, 7], 3, 2, 0), ([7, 5], 3, 1, 1), ([2, 3], 3, 1, 1), ([6, 8], 3, 2, 0), ([5, 4], 5, 1, 2)];
     for isa in Isa::all() {
         for (input, size, stride, pad) in cases {
             for c in [5, 64, 72] {
@@ -41,7 +42,8 @@ fn pools_match_the_reference() {
                 let dy = values(outputs * c, 2);
                 let pool = Pool::new(2);
                 let wide = |n: usize| vec![0.5; n * (c + gap)];
-                let dense = |data: &[f32]| data.chunks(c + gap).flat_map(|p| p[..c].to_vec()).collect::<Vec<f32>>();
+                let dense =
+                    |data: &[f32]| data.chunks(c + gap).flat_map(|p| p[..c].to_vec()).collect::<Vec<f32>>();
 
                 let [y_expected, dx_expected] = reference::max_pool(&window, c, &x, &dy);
                 let mut y = wide(outputs);
@@ -50,14 +52,28 @@ fn pools_match_the_reference() {
                 for (accumulate, before) in [(false, 0.0), (true, 0.5)] {
                     let mut dx = wide(x.len() / c);
                     let (y, dx_view) = (View::new(&y, c, c + gap), ViewMut::new(&mut dx, c, c + gap));
-                    shape.max_grad(&pool, isa, View::dense(&x, c), y, View::dense(&dy, c), accumulate, dx_view);
+                    shape.max_grad(
+                        &pool,
+                        isa,
+                        View::dense(&x, c),
+                        y,
+                        View::dense(&dy, c),
+                        accumulate,
+                        dx_view,
+                    );
                     let expected: Vec<f64> = dx_expected.iter().map(|v| v + before).collect();
                     assert_close(&dense(&dx), &expected, 0.0, &what);
                 }
                 for count_padding in [false, true] {
                     let [y_expected, dx_expected] = reference::avg_pool(&window, c, count_padding, &x, &dy);
                     let mut y = wide(outputs);
-                    shape.avg(&pool, isa, count_padding, View::dense(&x, c), ViewMut::new(&mut y, c, c + gap));
+                    shape.avg(
+                        &pool,
+                        isa,
+                        count_padding,
+                        View::dense(&x, c),
+                        ViewMut::new(&mut y, c, c + gap),
+                    );
                     assert_close(&dense(&y), &y_expected, 1e-6, &what);
                     let mut dx = wide(x.len() / c);
                     let dx_view = ViewMut::new(&mut dx, c, c + gap);
@@ -85,7 +101,8 @@ fn batch_norm_matches_the_reference() {
                 let mut scratch = vec![f32::NAN; norm::scratch_len(pixels, c)];
                 let view = View::dense(&y, c);
                 norm::statistics(&pool, isa, view, &mut mean, &mut variance, &mut scratch);
-                let [a_expected, mean_expected, variance_expected] = reference::batch_norm(&y, &gamma, &beta, 1e-3);
+                let [a_expected, mean_expected, variance_expected] =
+                    reference::batch_norm(&y, &gamma, &beta, 1e-3);
                 assert_close(&mean, &mean_expected, 1e-6, &what);
                 assert_close(&variance, &variance_expected, 5e-5, &what);
 
@@ -95,12 +112,21 @@ fn batch_norm_matches_the_reference() {
                 let rectified = |v: &f64| if relu { v.max(0.0) } else { *v };
                 assert_close(&a, &a_expected.iter().map(rectified).collect::<Vec<_>>(), 3e-4, &what);
 
-                let masked: Vec<f64> =
-                    da.iter().zip(&a).map(|(&g, &a)| if relu && a <= 0.0 { 0.0 } else { f64::from(g) }).collect();
+                let masked: Vec<f64> = da
+                    .iter()
+                    .zip(&a)
+                    .map(|(&g, &a)| if relu && a <= 0.0 { 0.0 } else { f64::from(g) })
+                    .collect();
                 let expected = reference::batch_norm_grad(&y, &gamma, &masked, 1e-3);
                 let (mut dy, mut dgamma, mut dbeta) = (da.clone(), vec![0.0; c], vec![0.0; c]);
-                let forward =
-                    Normalized { y: view, mean: &mean, variance: &variance, affine: &affine, relu, epsilon: 1e-3 };
+                let forward = Normalized {
+                    y: view,
+                    mean: &mean,
+                    variance: &variance,
+                    affine: &affine,
+                    relu,
+                    epsilon: 1e-3,
+                };
                 let dy_view = ViewMut::dense(&mut dy, c);
                 norm::grad(&pool, isa, &forward, dy_view, &mut dgamma, &mut dbeta, &mut scratch);
                 assert_close(&dy, &expected[0], 3e-4, &what);

@@ -1,21 +1,28 @@
-//! A whole network in naive `f64`, built from the kernels' reference and nothing else of the engine.
+//! A whole network in naive `f64`; of the engine it uses nothing, of the kernels the reference's window alone.
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Role, Weights, stream};
-use inception_kernels::reference::{self, Window};
+use inception_kernels::reference::Window;
 use rand::RngExt;
 
 /// Whether batch norm uses the batch's statistics or the running ones.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Mode {
+pub(crate) enum Mode {
     Training,
     Inference,
 }
 
 /// Outputs of all nodes for `n` pictures; parameters come in `f64` so that they can be moved by little.
-pub fn forward(graph: &Graph, params: &[Vec<f64>], pixels: &[u8], n: usize, mode: Mode) -> Vec<Vec<f64>> {
+pub(crate) fn forward(
+    graph: &Graph,
+    params: &[Vec<f64>],
+    pixels: &[u8],
+    n: usize,
+    mode: Mode,
+) -> Vec<Vec<f64>> {
     let weights = Weights::zeros(graph);
     let find = |id: NodeId, role: Role| {
-        let i = weights.params().iter().position(|p| p.node == id && p.role == role).expect("has this parameter");
+        let i =
+            weights.params().iter().position(|p| p.node == id && p.role == role).expect("has this parameter");
         &params[i]
     };
     let mut values: Vec<Vec<f64>> = Vec::new();
@@ -56,7 +63,9 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], pixels: &[u8], n: usize, mode
                 }
                 y
             }
-            Op::MaxPool { size, stride, pad } => pool(graph, id, n, x(0), size, stride, pad.amount(size), None),
+            Op::MaxPool { size, stride, pad } => {
+                pool(graph, id, n, x(0), size, stride, pad.amount(size), None)
+            }
             Op::AvgPool { size, stride, pad, count_padding } => {
                 pool(graph, id, n, x(0), size, stride, pad.amount(size), Some(count_padding))
             }
@@ -82,7 +91,9 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], pixels: &[u8], n: usize, mode
             }
             Op::Dropout { keep } if mode == Mode::Training => {
                 let random = &mut stream(&[RANDOM[0], RANDOM[1], id.0 as u64]);
-                x(0).iter().map(|v| if random.random::<f32>() < keep { v / f64::from(keep) } else { 0.0 }).collect()
+                x(0).iter()
+                    .map(|v| if random.random::<f32>() < keep { v / f64::from(keep) } else { 0.0 })
+                    .collect()
             }
             Op::Dropout { .. } => x(0).clone(),
             Op::Linear { out } => {
@@ -106,9 +117,9 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], pixels: &[u8], n: usize, mode
 }
 
 /// Key of the dropout that every check here uses.
-pub const RANDOM: [u64; 2] = [5, 9];
+pub(crate) const RANDOM: [u64; 2] = [5, 9];
 
-/// Convolution whose operands are `f64`: split into two `f32` halves each, exactly.
+/// The kernels' reference takes `f32`; finite differences need more.
 fn conv(window: &Window, channels: [usize; 2], x: &[f64], w: &[f64]) -> Vec<f64> {
     let [ci, co] = channels;
     let [oh, ow] = window.output();
@@ -174,23 +185,25 @@ fn pool(
 }
 
 /// Mean cross-entropy of the output `logits`.
-pub fn loss(graph: &Graph, values: &[Vec<f64>], labels: &[u32], smoothing: f64) -> f64 {
+pub(crate) fn loss(graph: &Graph, values: &[Vec<f64>], labels: &[u32], smoothing: f64) -> f64 {
     let logits = &values[graph.output("logits").expect("has a classifier").0];
     let classes = logits.len() / labels.len();
     let each = logits.chunks(classes).zip(labels).map(|(row, &label)| {
         let log_sum = row.iter().map(|v| v.exp()).sum::<f64>().ln();
-        log_sum - (1.0 - smoothing) * row[label as usize] - smoothing * row.iter().sum::<f64>() / classes as f64
+        log_sum
+            - (1.0 - smoothing) * row[label as usize]
+            - smoothing * row.iter().sum::<f64>() / classes as f64
     });
     each.sum::<f64>() / labels.len() as f64
 }
 
 /// Parameters in `f64`, tensor by tensor.
-pub fn in_f64(weights: &Weights) -> Vec<Vec<f64>> {
+pub(crate) fn in_f64(weights: &Weights) -> Vec<Vec<f64>> {
     (0..weights.params().len()).map(|i| weights.get(i).iter().map(|&v| f64::from(v)).collect()).collect()
 }
 
 /// Weights like those of a trained network: statistics and biases away from their initial values.
-pub fn lived_in(graph: &Graph, seed: u64) -> Weights {
+pub(crate) fn lived_in(graph: &Graph, seed: u64) -> Weights {
     let mut weights = Weights::init(graph, seed);
     let random = &mut stream(&[seed, 77]);
     for i in 0..weights.params().len() {
@@ -207,9 +220,10 @@ pub fn lived_in(graph: &Graph, seed: u64) -> Weights {
 }
 
 /// Bytes of `n` pictures of side `side`, smooth enough to be pictures.
-pub fn pictures(n: usize, side: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn pictures(n: usize, side: usize, seed: u64) -> Vec<u8> {
     let random = &mut stream(&[seed, 3]);
-    let waves: Vec<[f32; 4]> = (0..n * 3).map(|_| std::array::from_fn(|_| random.random_range(0.5..6.0f32))).collect();
+    let waves: Vec<[f32; 4]> =
+        (0..n * 3).map(|_| std::array::from_fn(|_| random.random_range(0.5..6.0f32))).collect();
     let mut bytes = Vec::with_capacity(n * side * side * 3);
     for i in 0..n {
         for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {

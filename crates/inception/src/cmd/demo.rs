@@ -45,7 +45,8 @@ pub fn run(args: DemoArgs) -> Result<Exit> {
             .flatten()
             .collect();
     for set in &args.sets {
-        let (key, value) = set.split_once('=').ok_or_else(|| UsageError(format!("--set {set}: expected KEY=VALUE")))?;
+        let (key, value) =
+            set.split_once('=').ok_or_else(|| UsageError(format!("--set {set}: expected KEY=VALUE")))?;
         sets.push((key.trim().into(), value.trim().into()));
     }
     Recipe::load("demo", &sets).map_err(|e| UsageError(format!("{e:#}")))?;
@@ -58,16 +59,25 @@ pub fn run(args: DemoArgs) -> Result<Exit> {
     );
     let mut out = std::io::stdout().lock();
     let outcome = demo.run(&mut out)?;
-    writeln!(out, "\n{:<22} {:>11} {:>8} {:>12} {:>12} {:>8}", "network", "parameters", "M MACs", "top-1 error", "best epoch", "time")?;
+    writeln!(
+        out,
+        "\n{:<22} {:>11} {:>8} {:>12} {:>12} {:>8}",
+        "network", "parameters", "M MACs", "top-1 error", "best epoch", "time"
+    )?;
     for s in &outcome.networks {
         let best = s.epochs.get(s.best_epoch.wrapping_sub(1)).map_or(f64::NAN, |e| 100.0 * e.eval_top1_error);
         let macs = s.macs as f64 / 1e6;
         let time = duration(s.seconds);
-        writeln!(out, "{:<22} {:>11} {macs:>8.1} {best:>10.2} % {:>12} {time:>8}", s.net, s.parameters, s.best_epoch)?;
+        writeln!(
+            out,
+            "{:<22} {:>11} {macs:>8.1} {best:>10.2} % {:>12} {time:>8}",
+            s.net, s.parameters, s.best_epoch
+        )?;
     }
     writeln!(out, "\ncurves       {}", folder.join("curves.svg").display())?;
     let last = outcome.networks.last().map_or(String::new(), |s| s.net.clone());
-    let checkpoint = folder.join(last).join(if outcome.stopped { "last.safetensors" } else { "best.safetensors" });
+    let checkpoint =
+        folder.join(last).join(if outcome.stopped { "last.safetensors" } else { "best.safetensors" });
     writeln!(out, "checkpoint   {}", checkpoint.display())?;
     if outcome.stopped {
         say("stopped; what was learnt is saved");

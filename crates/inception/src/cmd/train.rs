@@ -129,9 +129,9 @@ impl TrainArgs {
         ];
         let mut sets: Vec<(String, String)> = flags.into_iter().flatten().collect();
         for set in &self.sets {
-            let (key, value) = set
-                .split_once('=')
-                .ok_or_else(|| UsageError(format!("--set {set}: expected KEY=VALUE, for example --set epochs=90")))?;
+            let (key, value) = set.split_once('=').ok_or_else(|| {
+                UsageError(format!("--set {set}: expected KEY=VALUE, for example --set epochs=90"))
+            })?;
             sets.push((key.trim().into(), value.trim().into()));
         }
         Ok(sets)
@@ -210,7 +210,10 @@ fn describe(splits: &Splits) {
     ));
     let ignored: Vec<_> = train.ignored.iter().chain(&val.ignored).collect();
     if let Some(first) = ignored.first() {
-        say(&format!("{} files are no .jpg, .jpeg or .png and are not used, {} for example", ignored.len(), first.display()));
+        say(&format!(
+            "{} files are no .jpg, .jpeg or .png and are not used, {} for example",
+            ignored.len(),
+            first.display()
+        ));
     }
 }
-

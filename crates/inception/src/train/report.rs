@@ -67,7 +67,14 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
-    pub(super) fn new(epoch: usize, step: usize, running: &Running, found: &Metrics, lr: f64, time: Duration) -> Self {
+    pub(super) fn new(
+        epoch: usize,
+        step: usize,
+        running: &Running,
+        found: &Metrics,
+        lr: f64,
+        time: Duration,
+    ) -> Self {
         EpochReport {
             epoch,
             step,
@@ -113,7 +120,14 @@ impl Run {
         )
     }
 
-    pub(super) fn log_step(&mut self, taken: &StepReport, pictures: usize, lr: f32, rate: f64, wait: f64) -> Result<()> {
+    pub(super) fn log_step(
+        &mut self,
+        taken: &StepReport,
+        pictures: usize,
+        lr: f32,
+        rate: f64,
+        wait: f64,
+    ) -> Result<()> {
         let record = json!({
             "kind": "step",
             "epoch": self.epochs.len() + 1,
@@ -201,7 +215,10 @@ impl Run {
         let losses = Figure {
             title: format!("{net}: cross-entropy"),
             y_label: "loss".into(),
-            curves: vec![curve("training, smoothed labels", |e| e.train_loss), curve("validation", |e| e.eval_loss)],
+            curves: vec![
+                curve("training, smoothed labels", |e| e.train_loss),
+                curve("validation", |e| e.eval_loss),
+            ],
         };
         figures::draw(&self.folder.file("curves.svg"), &[errors, losses])
     }
@@ -216,8 +233,12 @@ impl Run {
     pub fn finish(mut self) -> Result<Summary> {
         self.progress.finish();
         if !self.skipped.is_empty() {
-            self.folder.log(&json!({ "kind": "skipped", "count": self.skipped.len(), "pictures": self.skipped }))?;
-            say(&format!("{} pictures could not be read and were left out; log.jsonl lists them", self.skipped.len()));
+            self.folder
+                .log(&json!({ "kind": "skipped", "count": self.skipped.len(), "pictures": self.skipped }))?;
+            say(&format!(
+                "{} pictures could not be read and were left out; log.jsonl lists them",
+                self.skipped.len()
+            ));
         }
         let graph = self.engine.graph();
         Ok(Summary {

@@ -107,14 +107,25 @@ impl Gather {
                 packed.fill(0.0);
             }
             for (t, tap) in self.taps.iter().enumerate() {
-                fill(tap.index, columns.clone(), &mut packed[t * self.k * width..(t + 1) * self.k * width], width);
+                fill(
+                    tap.index,
+                    columns.clone(),
+                    &mut packed[t * self.k * width..(t + 1) * self.k * width],
+                    width,
+                );
             }
         });
     }
 
     /// Pointer to the source pixel of tap `offset` at `row`, `zeros` outside.
     #[inline(always)]
-    pub(super) fn at(&self, source: &View, [n, y, x]: [usize; 3], offset: [isize; 2], zeros: &[f32]) -> *const f32 {
+    pub(super) fn at(
+        &self,
+        source: &View,
+        [n, y, x]: [usize; 3],
+        offset: [isize; 2],
+        zeros: &[f32],
+    ) -> *const f32 {
         let sy = (y * self.source_stride).wrapping_add_signed(offset[0]);
         let sx = (x * self.source_stride).wrapping_add_signed(offset[1]);
         if sy < self.source[0] && sx < self.source[1] {
@@ -148,7 +159,7 @@ impl Gather {
         let target_pixels = batch * self.target[0] * self.target[1];
         assert_eq!(source.pixels(), batch * pixels, "source holds whole pictures");
         assert_eq!(target.pixels(), target_pixels, "target holds the same pictures");
-        assert!(self.k % source.channels() == 0 && target.channels() == self.n, "{self:?}");
+        assert!(self.k.is_multiple_of(source.channels()) && target.channels() == self.n, "{self:?}");
         assert!(packed.len() == self.packed_len() && zeros.len() >= self.k, "{self:?}");
         assert!(self.taps.len() * BLOCK <= POINTERS, "kernels of at most 49 taps");
         assert!(epilogue.bias.is_none_or(|b| b.len() == self.n));
@@ -203,7 +214,8 @@ impl Kernel for Task<'_> {
             let position = gather.position(q);
             let (block, row) = (i / BLOCK, i % BLOCK);
             for (t, tap) in gather.taps.iter().enumerate() {
-                pointers[(block * taps + t) * BLOCK + row] = gather.at(self.source, position, tap.offset, self.zeros);
+                pointers[(block * taps + t) * BLOCK + row] =
+                    gather.at(self.source, position, tap.offset, self.zeros);
             }
             let [n, y, x] = position;
             let [ty, tx] = [(y, 0), (x, 1)].map(|(v, d)| v * gather.target_stride + gather.target_offset[d]);
@@ -292,7 +304,8 @@ impl Task<'_> {
                 value = simd.add(value, load(bias.as_ptr().add(first)));
             }
             if let Some((x, scale)) = residual {
-                value = simd.mul_add(value, simd.splat(scale), load(x.as_ptr().add(pixel * x.stride() + first)));
+                value =
+                    simd.mul_add(value, simd.splat(scale), load(x.as_ptr().add(pixel * x.stride() + first)));
             }
             if accumulate {
                 value = simd.add(load(at), value);

@@ -49,7 +49,7 @@ pub(super) fn run(
     let rows = gather.rows(batch);
     assert_eq!(x.pixels(), batch * pixels, "x holds whole pictures");
     assert_eq!(dy.pixels(), rows, "dy holds the same pictures");
-    assert!(gather.k % x.channels() == 0 && dy.channels() == gather.n && zeros.len() >= gather.k);
+    assert!(gather.k.is_multiple_of(x.channels()) && dy.channels() == gather.n && zeros.len() >= gather.k);
     let splits = splits(gather, batch);
     let len = dw.len();
     let blocks = gather.k.div_ceil(CHANNELS);
@@ -188,8 +188,9 @@ unsafe fn tile<S: Simd, const N: usize, const M: usize, const PART: bool>(
         let mut dy = chunk.dy.add(column);
         for &x in chunk.x {
             let x = x.add(channel);
-            let columns: [S::V; N] =
-                std::array::from_fn(|v| if PART { simd.load_part(dy, lanes) } else { simd.load(dy.add(v * LANES)) });
+            let columns: [S::V; N] = std::array::from_fn(|v| {
+                if PART { simd.load_part(dy, lanes) } else { simd.load(dy.add(v * LANES)) }
+            });
             for m in 0..M {
                 let a = simd.splat(*x.add(m));
                 for v in 0..N {

@@ -61,7 +61,10 @@ impl ConvPlan {
     /// If the window does not fit or an extent is zero.
     pub fn new(shape: ConvShape) -> Self {
         let ConvShape { input, in_channels, out_channels, kernel, stride, pad } = shape;
-        assert!(stride > 0 && in_channels > 0 && out_channels > 0 && kernel[0] > 0 && kernel[1] > 0, "{shape:?}");
+        assert!(
+            stride > 0 && in_channels > 0 && out_channels > 0 && kernel[0] > 0 && kernel[1] > 0,
+            "{shape:?}"
+        );
         assert!((0..2).all(|d| input[d] + 2 * pad[d] >= kernel[d]), "{shape:?}");
         let output = shape.output();
         let taps = (0..kernel[0]).flat_map(|ky| (0..kernel[1]).map(move |kx| [ky, kx]));
@@ -170,7 +173,15 @@ impl ConvPlan {
     }
 
     /// `dx = convᵀ(dy)`, or `dx += convᵀ(dy)` where `accumulate`.
-    pub fn grad_input(&self, pool: &Pool, isa: Isa, dy: View, packed: &[f32], accumulate: bool, mut dx: ViewMut) {
+    pub fn grad_input(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        dy: View,
+        packed: &[f32],
+        accumulate: bool,
+        mut dx: ViewMut,
+    ) {
         let mut rest = packed;
         for phase in &self.grad_input {
             let (packed, others) = rest.split_at(phase.packed_len());

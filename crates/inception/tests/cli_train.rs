@@ -1,0 +1,203 @@
+//! `inception train` and `inception demo` as a user meets them: runs, bad input, a clean stop.
+
+mod cli_support;
+
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+
+use cli_support::{Ended, Place, command};
+
+const SMALL: [&str; 12] = [
+    "-m",
+    "inception_resnet_v1",
+    "--img-size",
+    "75",
+    "--width",
+    "0.05",
+    "-b",
+    "4",
+    "--epochs",
+    "1",
+    "--output",
+    "out",
+];
+
+/// Two classes, `train/` and `val/`.
+fn place() -> Place {
+    let place = Place::new();
+    for class in ["ant", "bee"] {
+        (0..4).for_each(|i| place.picture(&format!("data/train/{class}/{i}.png"), i + 1));
+        (0..2).for_each(|i| place.picture(&format!("data/val/{class}/{i}.png"), i + 7));
+    }
+    place
+}
+
+fn train(place: &Place, more: &[&str]) -> Ended {
+    place.run(&[&["train", "data"], &SMALL[..], more].concat())
+}
+
+#[test]
+fn a_run_leaves_all_its_files_and_eval_agrees_with_its_log() {
+    let place = place();
+    train(&place, &["--experiment", "a"]).expect(0);
+    for name in [
+        "recipe.toml",
+        "env.json",
+        "log.jsonl",
+        "summary.csv",
+        "curves.svg",
+        "last.safetensors",
+        "best.safetensors",
+    ] {
+        assert!(place.path("out/a").join(name).exists(), "{name} is missing");
+    }
+    let log = fs::read_to_string(place.path("out/a/log.jsonl")).unwrap();
+    let logged: serde_json::Value = log
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
+        .rfind(|r| r["kind"] == "eval")
+        .unwrap();
+    let json = place.run(&["eval", "-w", "out/a/last.safetensors", "data", "--json", "-b", "3"]).expect(0);
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for key in ["eval_loss", "eval_top1_error", "eval_top5_error", "count"] {
+        assert_eq!(found[key], logged[key], "{key}");
+    }
+    // A run is never overwritten, and its recipe reproduces it.
+    train(&place, &["--experiment", "a"]).fails(2, "never overwritten");
+    place
+        .run(&["train", "data", "--recipe", "out/a/recipe.toml", "--output", "out", "--experiment", "b"])
+        .expect(0);
+    let weights =
+        |run: &str| inception::checkpoint::load(&place.path(run).join("last.safetensors")).unwrap().1.data;
+    assert_eq!(weights("out/a"), weights("out/b"));
+}
+
+#[test]
+fn wrong_requests_are_refused_before_anything_is_written() {
+    let place = place();
+    let with = |net: &str, size: &str| {
+        place.run(&["train", "data", "-m", net, "--img-size", size, "--output", "out"])
+    };
+    with("inception-v4", "75").fails(2, "did you mean `inception_v4`?");
+    with("inception_v4", "60").fails(2, "smallest input size is 75");
+    place.run(&["train", "data", "--output", "out"]).fails(2, "give one with -m");
+    train(&place, &["--set", "epoch=3"]).fails(2, "did you mean `epochs`?");
+    train(&place, &["--set", "nonsense"]).fails(2, "KEY=VALUE");
+    train(&place, &["--recipe", "none"]).fails(2, "small, paper");
+    train(&place, &["--threads", "0"]).fails(2, "1 to 1024");
+    train(&place, &["-b", "64"]).fails(2, "give -b 8 or less");
+}
+
+#[test]
+fn data_that_cannot_be_used_is_named() {
+    let place = place();
+    let on = |data: &str| place.run(&[&["train", data], &SMALL[..]].concat());
+    fs::create_dir_all(place.path("empty")).unwrap();
+    on("empty").fails(65, "is empty");
+    place.picture("one/train/only/1.png", 1);
+    place.picture("one/val/only/1.png", 1);
+    on("one").fails(65, "one class only");
+    on("nowhere").fails(1, "nowhere");
+    fs::remove_dir_all(place.path("data/val/bee")).unwrap();
+    on("data").fails(65, "bee    known     no picture");
+}
+
+#[test]
+fn an_unreadable_picture_stops_or_is_reported() {
+    let place = place();
+    fs::write(place.path("data/train/ant/letter.jpg"), "Dear all,").unwrap();
+    train(&place, &["--experiment", "stops"]).fails(65, "letter.jpg: is no picture but text");
+    let whole = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/rgb.jpg")).unwrap();
+    fs::write(place.path("data/train/bee/half.jpg"), &whole[..whole.len() / 2]).unwrap();
+    let ended = train(&place, &["--experiment", "skips", "--on-bad", "skip"]);
+    assert!(ended.stderr.contains("2 pictures could not be read"), "{}", ended.stderr);
+    ended.expect(0);
+    let log = fs::read_to_string(place.path("out/skips/log.jsonl")).unwrap();
+    assert!(log.contains("letter.jpg") && log.contains("half.jpg") && log.contains("truncated"));
+}
+
+#[test]
+fn strange_pictures_are_trained_on() {
+    let place = place();
+    for name in ["cmyk.jpg", "grey.jpg"] {
+        let from = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        fs::copy(from, place.path("data/train/ant").join(name)).unwrap();
+    }
+    image::RgbImage::from_pixel(1, 1, image::Rgb([1, 2, 3]))
+        .save(place.path("data/train/bee/dot.png"))
+        .unwrap();
+    fs::rename(place.path("data/train/bee/dot.png"), place.path("data/train/bee/dot.jpg")).unwrap();
+    train(&place, &["--experiment", "a"]).expect(0);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let place = place();
+    fs::write(place.path("file"), "").unwrap();
+    place.run(&[&["train", "data"], &SMALL[..10], &["--output", "file"]].concat()).fails(1, "file");
+    if cfg!(target_os = "linux") {
+        // A device that is always full.
+        let (graph, _, metadata) = inception::checkpoint::load(&place.path("net.safetensors")).unwrap();
+        let weights = inception_graph::Weights::init(&graph, 1);
+        let error =
+            inception::checkpoint::save(std::path::Path::new("/proc/none.safetensors"), &weights, &metadata);
+        assert!(error.unwrap_err().to_string().contains("/proc/none.safetensors"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_stops_after_the_step_and_saves() {
+    let place = place();
+    let args =
+        [&["train", "data"], &SMALL[..8], &["--epochs", "100000", "--output", "out", "--experiment", "a"]]
+            .concat();
+    let mut child = command(place.dir.path(), &args).stderr(Stdio::piped()).spawn().unwrap();
+    // The first checkpoint says that training is under way.
+    while !place.path("out/a/best.safetensors").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(75), "{stderr}");
+    assert!(stderr.contains("last.safetensors"), "{stderr}");
+    let (_, _, metadata) = inception::checkpoint::load(&place.path("out/a/last.safetensors")).unwrap();
+    assert!(metadata.step > 0);
+    assert!(
+        fs::read_dir(place.path("out/a")).unwrap().all(|f| !f
+            .unwrap()
+            .path()
+            .to_string_lossy()
+            .contains("tmp"))
+    );
+}
+
+#[test]
+fn the_merged_recipe_can_be_seen() {
+    let place = place();
+    let text = place
+        .run(&["train", "--dump-config", "-m", "inception_v4", "--recipe", "paper", "--lr", "1"])
+        .expect(0);
+    assert!(text.contains("net = \"inception_v4\"") && text.contains("lr = 1.0"), "{text}");
+}
+
+#[test]
+fn a_demo_of_one_epoch() {
+    let place = Place::new();
+    let shorter = ["--set", "schedule.lr=0.05", "--set", "batch_size=128"];
+    let text = place.run(&[&["demo", "--epochs", "1", "--output", "demo"], &shorter[..]].concat()).expect(0);
+    let folder = fs::read_dir(place.path("demo")).unwrap().next().unwrap().unwrap().path();
+    for name in
+        ["curves.svg", "inception_v3/best.safetensors", "inception_resnet_v1/log.jsonl", "samples/7.png"]
+    {
+        assert!(folder.join(name).exists(), "{name}");
+    }
+    // The line to type next works as printed.
+    let line = text.lines().find(|l| l.trim().starts_with("inception predict")).expect("a line to type");
+    let args: Vec<&str> = line.split_whitespace().skip(1).collect();
+    assert!(place.run(&args).expect(0).contains("7.png"));
+}

@@ -1,0 +1,270 @@
+//! Finding, decoding and loading pictures, and everything that can be wrong with them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use inception::data::decode::decode_bytes;
+use inception::data::folder::{list_pictures, open_single, open_splits};
+use inception::data::{
+    Batch, Cache, DataError, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Request, Sample, Train,
+    Transform, shuffled,
+};
+use tempfile::TempDir;
+
+const EVAL: Eval = Eval { crop_pct: 1.0, interpolation: Interpolation::Bilinear };
+const TRAIN: Train = Train {
+    scale: [0.3, 1.0],
+    ratio: [0.75, 1.33],
+    flip: 0.5,
+    brightness: 0.2,
+    contrast: 0.2,
+    saturation: 0.2,
+    hue: 0.05,
+};
+
+fn picture(path: &Path, seed: u32) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+    let pixel = |x, y| image::Rgb([x * seed, y * (seed + 3), x + y].map(|v: u32| (v % 256) as u8));
+    image::RgbImage::from_fn(20, 14, pixel).save(path).expect("saved");
+}
+
+/// `train` and `val` with these numbers of pictures a class.
+fn tree(splits: &[(&str, &[(&str, u32)])]) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (split, classes) in splits {
+        for (class, count) in *classes {
+            fs::create_dir_all(dir.path().join(split).join(class)).expect("created");
+            (0..*count)
+                .for_each(|i| picture(&dir.path().join(split).join(class).join(format!("{i}.png")), i + 1));
+        }
+    }
+    dir
+}
+
+fn message<T>(result: Result<T, DataError>) -> String {
+    result.err().expect("refused").to_string()
+}
+
+#[test]
+fn labels_follow_names_in_both_splits() {
+    let dir = tree(&[("train", &[("b", 2), ("a", 3), ("C", 1)]), ("val", &[("C", 1), ("a", 1), ("b", 2)])]);
+    let splits = open_splits(dir.path(), None, 1).expect("valid");
+    assert_eq!(splits.train.classes, ["C", "a", "b"], "sorted by bytes");
+    assert_eq!(splits.val.classes, splits.train.classes);
+    assert_eq!((splits.train.counts(), splits.val.counts()), (vec![1, 3, 2], vec![1, 1, 2]));
+    for sample in splits.train.samples.iter().chain(&splits.val.samples) {
+        let class = &splits.train.classes[sample.label as usize];
+        assert!(sample.picture.name().contains(&format!("/{class}/")), "{sample:?}");
+    }
+}
+
+#[test]
+fn splits_that_disagree_are_shown_in_a_table() {
+    let missing = tree(&[("train", &[("a", 1), ("b", 1), ("c", 1)]), ("val", &[("a", 1), ("c", 1)])]);
+    let text = message(open_splits(missing.path(), None, 1));
+    assert!(text.contains("b      known     no picture") && text.contains("--allow-missing"), "{text}");
+    let extra = tree(&[("train", &[("a", 1), ("b", 1)]), ("val", &[("a", 1), ("b", 1), ("dog", 1)])]);
+    let text = message(open_splits(extra.path(), None, 1));
+    assert!(text.contains("dog    unknown   present") && text.contains("rename or remove"), "{text}");
+
+    let val = open_single(missing.path()).expect("valid");
+    let names: Vec<String> = ["a", "b", "c"].map(String::from).into();
+    assert!(val.clone().join(&names, false).is_err());
+    let joined = val.join(&names, true).expect("allowed");
+    assert_eq!(joined.counts(), [1, 0, 1], "labels are the authority's, not the folder's");
+}
+
+#[test]
+fn layouts_that_cannot_be_trained_on_say_why() {
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    assert!(message(open_splits(empty.path(), None, 1)).contains("is empty"));
+    let one = tree(&[("train", &[("only", 2)]), ("val", &[("only", 1)])]);
+    assert!(message(open_splits(one.path(), None, 1)).contains("one class only, `only`"));
+    let hollow = tree(&[("train", &[("a", 2), ("b", 0)]), ("val", &[("a", 1)])]);
+    assert!(message(open_splits(hollow.path(), None, 1)).contains("class folders without a picture: b"));
+    let no_val = tree(&[("train", &[("a", 2), ("b", 2)])]);
+    assert!(message(open_splits(no_val.path(), None, 1)).contains("--val-split 0.1"));
+    let flat = tree(&[("", &[("a", 2), ("b", 2)])]);
+    assert!(message(open_splits(flat.path(), None, 1)).contains("--val-split 0.1"));
+    assert!(message(open_splits(flat.path(), Some(1.5), 1)).contains("--val-split 1.5 is not a share"));
+    assert!(message(open_splits(&flat.path().join("nowhere"), None, 1)).contains("nowhere"));
+    assert!(message(open_splits(&flat.path().join("a/0.png"), None, 1)).contains("is a file"));
+    let loose = flat.path().join("a");
+    assert!(message(open_splits(&loose, None, 1)).contains("2 pictures but no class folders"));
+    let single = tree(&[("", &[("a", 1), ("b", 5)])]);
+    assert!(message(open_splits(single.path(), Some(0.2), 1)).contains("class `a` has 1 picture"));
+}
+
+#[test]
+fn a_share_of_each_class_is_held_out() {
+    let dir = tree(&[("", &[("a", 10), ("b", 20), ("c", 2)])]);
+    let split = |seed| {
+        let splits = open_splits(dir.path(), Some(0.2), seed).expect("valid");
+        assert_eq!((splits.train.counts(), splits.val.counts()), (vec![8, 16, 1], vec![2, 4, 1]));
+        splits.val.samples.iter().map(|s| s.picture.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(split(1), split(1));
+    assert_ne!(split(1), split(2));
+}
+
+#[test]
+fn files_that_are_no_pictures_are_counted_and_hidden_ones_skipped() {
+    let dir = tree(&[("", &[("a", 2), ("b", 1)])]);
+    fs::write(dir.path().join("a/notes.txt"), "x").expect("written");
+    fs::write(dir.path().join("readme.md"), "x").expect("written");
+    fs::write(dir.path().join("a/.DS_Store"), "x").expect("written");
+    picture(&dir.path().join("b/deeper/UPPER.PNG"), 1);
+    let data = open_single(dir.path()).expect("valid");
+    assert_eq!((data.counts(), data.ignored.len()), (vec![2, 2], 2));
+    let listed = list_pictures(&[dir.path().into(), PathBuf::from("missing.jpg")]).expect("listed");
+    assert_eq!(listed.len(), 5, "four pictures, and the missing file that its reader will report");
+    assert!(
+        message(list_pictures(&[tempfile::tempdir().expect("a folder").path().into()])).contains("no .jpg")
+    );
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect("a fixture")
+}
+
+/// `reference/make_fixtures.py` made the files and recorded what Pillow reads in the middle of each quarter.
+#[test]
+fn cmyk_grey_and_rgb_jpegs_have_pillows_colours() {
+    let expected: serde_json::Value = serde_json::from_slice(&fixture("expected.json")).expect("JSON");
+    for (name, colours) in expected.as_object().expect("an object") {
+        let rgb = decode_bytes(&fixture(name)).expect("a picture");
+        assert_eq!((rgb.width, rgb.height), (32, 32));
+        for (i, (x, y)) in [(8, 8), (24, 8), (8, 24), (24, 24)].into_iter().enumerate() {
+            for c in 0..3 {
+                let (found, wanted) =
+                    (rgb.pixels[(y * 32 + x) * 3 + c], colours[i][c].as_u64().expect("a byte"));
+                assert!(
+                    u64::from(found).abs_diff(wanted) <= 2,
+                    "{name} at {x},{y}: {found} instead of {wanted}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn exif_orientation_is_applied() {
+    let (upright, turned) = (decode_bytes(&fixture("rgb.jpg")), decode_bytes(&fixture("rotated.jpg")));
+    let (upright, turned) = (upright.expect("a picture"), turned.expect("a picture"));
+    let at = |p: &inception::data::Rgb, x: usize, y: usize| p.pixels[(y * 32 + x) * 3..][..3].to_vec();
+    // A quarter turn clockwise moves the lower left corner to the upper left.
+    assert_eq!(at(&turned, 8, 8), at(&upright, 8, 24));
+    assert_eq!(at(&turned, 24, 8), at(&upright, 8, 8));
+}
+
+#[test]
+fn png_variants_have_defined_results() {
+    let png = |image: image::DynamicImage| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
+        decode_bytes(&bytes.into_inner()).expect("a picture").pixels
+    };
+    let alpha = image::RgbaImage::from_pixel(1, 1, image::Rgba([200, 0, 100, 51]));
+    assert_eq!(png(alpha.into()), [244, 204, 224], "a fifth of the colour on white");
+    let deep = image::ImageBuffer::from_pixel(1, 1, image::Luma([0x80ffu16]));
+    assert_eq!(png(image::DynamicImage::ImageLuma16(deep)), [128; 3]);
+    let grey = image::GrayImage::from_pixel(1, 1, image::Luma([77]));
+    assert_eq!(png(grey.into()), [77; 3]);
+}
+
+#[test]
+fn what_is_no_picture_is_named() {
+    let error = |bytes: &[u8]| decode_bytes(bytes).expect_err("refused");
+    assert!(error(b"").contains("an empty file"));
+    assert!(error(b"this is a letter").contains("text"));
+    assert!(error(b"<!DOCTYPE html><html>").contains("a web page"));
+    assert!(error(b"GIF89a\x01\x00\x01\x00").contains("is a Gif file"));
+    assert!(error(&[0, 159, 146, 150]).contains("unknown bytes"));
+    let whole = fixture("rgb.jpg");
+    for share in [10, 50, 90, 99] {
+        let text = error(&whole[..whole.len() * share / 100]);
+        assert!(text.contains("truncated") || text.contains("broken"), "{share} %: {text}");
+    }
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(40, 40).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
+    assert!(error(&png.into_inner()[..60]).contains("broken Png"));
+}
+
+fn dataset(dir: &Path, count: u32) -> Arc<Dataset> {
+    let samples = (0..count).map(|i| {
+        let path = dir.join(format!("{i}.png"));
+        picture(&path, i + 1);
+        Sample { picture: Picture::File(path), label: i % 3 }
+    });
+    let samples = samples.collect();
+    Arc::new(Dataset { root: dir.into(), classes: vec![], samples, ignored: vec![] })
+}
+
+fn request(dataset: &Arc<Dataset>, workers: usize) -> Request {
+    Request {
+        dataset: dataset.clone(),
+        order: shuffled(dataset.samples.len(), 1, 2),
+        transform: Transform::Train(TRAIN, [1, 2]),
+        side: 16,
+        batch_size: 4,
+        drop_last: false,
+        on_bad: OnBad::Error,
+        workers,
+        cache: Cache::new(1 << 20),
+    }
+}
+
+#[test]
+fn batches_do_not_depend_on_the_number_of_workers() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = dataset(dir.path(), 30);
+    let run =
+        |workers| Loader::new(request(&data, workers)).map(|b| b.expect("readable")).collect::<Vec<Batch>>();
+    let one = run(1);
+    assert_eq!(one.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 4, 4, 4, 4, 4, 2]);
+    assert!([2, 5, 64].iter().all(|&workers| run(workers) == one));
+    let mut seen: Vec<usize> = one.iter().flat_map(|b| b.indices.clone()).collect();
+    assert!(one.iter().all(|b| b.indices.iter().zip(&b.labels).all(|(&i, &label)| i as u32 % 3 == label)));
+    seen.sort();
+    assert_eq!(seen, (0..30).collect::<Vec<_>>(), "each picture once");
+    let dropped = Loader::new(Request { drop_last: true, ..request(&data, 2) });
+    assert_eq!(dropped.count(), 7);
+    assert_ne!(shuffled(30, 1, 2), shuffled(30, 1, 3));
+    // A loader that is left early stops its workers and returns.
+    let mut early = Loader::new(request(&data, 3));
+    assert!(early.next().is_some());
+}
+
+#[test]
+fn a_cached_picture_is_the_same() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = dataset(dir.path(), 6);
+    let cache = Cache::new(1 << 20);
+    let run =
+        || Loader::new(Request { cache: cache.clone(), ..request(&data, 2) }).map(|b| b.expect("readable"));
+    let first: Vec<Batch> = run().collect();
+    (0..6).for_each(|i| fs::remove_file(dir.path().join(format!("{i}.png"))).expect("removed"));
+    assert_eq!(run().collect::<Vec<_>>(), first);
+}
+
+#[test]
+fn a_bad_picture_stops_or_is_left_out_and_reported() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = dataset(dir.path(), 9);
+    fs::write(dir.path().join("4.png"), "no picture").expect("written");
+    let text = Loader::new(request(&data, 3)).find_map(Result::err).expect("stops").to_string();
+    assert!(text.contains("4.png") && text.contains("text"), "{text}");
+
+    let mut skipping = Loader::new(Request {
+        on_bad: OnBad::Skip,
+        order: (0..9).collect(),
+        transform: Transform::Eval(EVAL),
+        ..request(&data, 3)
+    });
+    let batches: Vec<Batch> = skipping.by_ref().map(|b| b.expect("skips")).collect();
+    let indices: Vec<usize> = batches.iter().flat_map(|b| b.indices.clone()).collect();
+    assert_eq!(indices, [0, 1, 2, 3, 5, 6, 7, 8], "left out, not replaced");
+    assert_eq!(skipping.skipped().len(), 1);
+    assert!(skipping.skipped()[0].name.ends_with("4.png"));
+}

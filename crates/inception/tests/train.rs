@@ -1,0 +1,235 @@
+//! The training loop: what it asks of an engine, what it saves, how it ends; and that real networks learn.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use inception::checkpoint;
+use inception::data::{Batch, Dataset, Splits, digits::digits};
+use inception::engine::{Cpu, Engine, StepError, StepOptions, StepReport, Use};
+use inception::progress::Style;
+use inception::recipe::Recipe;
+use inception::run_dir::RunDir;
+use inception::train::{Flow, Job, Run, spec};
+use inception_cpu::Device;
+use inception_graph::{Graph, Weights, build};
+
+/// Learns nothing, remembers what it was asked, and answers right once `good` steps are done.
+struct Fake {
+    graph: Graph,
+    asked: Arc<Mutex<Vec<(Vec<usize>, StepOptions)>>>,
+    fail_at: Option<usize>,
+}
+
+impl Engine for Fake {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+    fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
+        let mut asked = self.asked.lock().expect("one thread");
+        if self.fail_at == Some(asked.len()) {
+            return Err(StepError::NotFinite { node: "mixed_5b/b1/0".into(), what: "activation" });
+        }
+        asked.push((batch.indices.clone(), *options));
+        Ok(StepReport { loss: 2.0, correct: batch.len() / 2, grad_norm: 1.0 })
+    }
+    fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
+        assert_eq!(weights, Use::Average, "evaluation uses the average");
+        // The first two epochs get one picture in two right, the second one best, later ones none.
+        let steps = self.asked.lock().expect("one thread").len();
+        let right = |i: usize| if steps <= 10 { i % 2 == 0 } else { false };
+        let logit = |i: usize, class: usize, label: u32| {
+            f32::from(u8::from(right(i) == (class == label as usize))) * if steps == 10 { 3.0 } else { 1.0 }
+        };
+        let rows = batch.indices.iter().zip(&batch.labels);
+        rows.flat_map(|(&i, &label)| (0..10).map(move |class| logit(i, class, label))).collect()
+    }
+    fn weights(&self, _: Use) -> Weights {
+        Weights::init(&self.graph, self.asked.lock().expect("one thread").len() as u64)
+    }
+    fn set_weights(&mut self, _: &Weights) {}
+}
+
+fn recipe(sets: &[(&str, &str)]) -> Recipe {
+    let fixed = [("net", "inception_resnet_v1"), ("width", "0.06"), ("img_size", "75")];
+    let sets: Vec<_> = fixed.iter().chain(sets).map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    Recipe::load("demo", &sets).expect("valid")
+}
+
+/// The first `train` and `val` digits.
+fn few(train: usize, val: usize) -> Splits {
+    let Splits { train: t, val: v } = digits(1).expect("inside the program");
+    let cut = |data: Dataset, n: usize| Dataset { samples: data.samples[..n].to_vec(), ..data };
+    Splits { train: cut(t, train), val: cut(v, val) }
+}
+
+fn job(recipe: Recipe, splits: Splits) -> Job {
+    let device = Device::new(Some(2)).expect("a device");
+    Job {
+        recipe,
+        recipe_name: "test".into(),
+        splits,
+        device,
+        workers: 2,
+        log_interval: 1,
+        progress: Style::None,
+    }
+}
+
+fn folder(dir: &Path) -> RunDir {
+    RunDir::create(dir, "run", "", &serde_json::json!({})).expect("new")
+}
+
+type Asked = Arc<Mutex<Vec<(Vec<usize>, StepOptions)>>>;
+
+fn faked(dir: &Path, recipe: Recipe, fail_at: Option<usize>) -> (Run, Asked) {
+    let splits = few(42, 20);
+    let graph = build(&spec(&recipe, 10).expect("a network")).expect("valid");
+    let asked = Asked::default();
+    let engine = Fake { graph, asked: asked.clone(), fail_at };
+    (Run::with_engine(job(recipe, splits), folder(dir), Box::new(engine)).expect("valid"), asked)
+}
+
+fn log(dir: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.join("run/log.jsonl")).expect("a log");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn the_loop_asks_for_what_the_recipe_says() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let recipe = recipe(&[("epochs", "4"), ("batch_size", "8"), ("ema_decay", "0.5"), ("bn_decay", "0.9")]);
+    let (mut run, asked) = faked(dir.path(), recipe.clone(), None);
+    while !run.is_finished() {
+        assert_eq!(run.epoch().expect("runs"), Flow::Done);
+    }
+    let asked = asked.lock().expect("one thread");
+    assert_eq!(asked.len(), 4 * 5, "42 pictures are five whole batches of 8");
+    for (step, (indices, options)) in asked.iter().enumerate() {
+        assert_eq!(indices.len(), 8);
+        assert_eq!(options.lr, recipe.schedule.lr(step, 5, 20) as f32);
+        let early = (1.0 + step as f32) / (10.0 + step as f32);
+        assert_eq!(options.ema_decay, Some(early.min(0.5)));
+        assert_eq!(options.bn_decay, early.min(0.9));
+        assert_eq!(options.random, [recipe.seed, step as u64]);
+        assert_eq!(options.clip_grad, Some(2.0));
+    }
+    let epoch = |e: usize| asked[e * 5..][..5].iter().flat_map(|(i, _)| i.clone()).collect::<Vec<_>>();
+    assert_ne!(epoch(0), epoch(1), "each epoch has an order of its own");
+    let mut seen = epoch(0);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 40, "no picture twice in an epoch");
+}
+
+#[test]
+fn last_and_best_are_saved_and_logged() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (mut run, _) = faked(dir.path(), recipe(&[("epochs", "4"), ("batch_size", "8")]), None);
+    while !run.is_finished() {
+        run.epoch().expect("runs");
+    }
+    let summary = run.finish().expect("finished");
+    assert_eq!(summary.best_epoch, 2, "the smaller loss among equal errors");
+    let load = |name: &str| checkpoint::load(&dir.path().join("run").join(name)).expect("a checkpoint");
+    let (_, weights, metadata) = load("best.safetensors");
+    assert_eq!((metadata.epoch, metadata.step), (2, 10));
+    assert_eq!(metadata.classes.len(), 10);
+    assert_eq!(metadata.metrics["eval_top1_error"], summary.epochs[1].eval_top1_error);
+    assert_eq!(weights.data, Weights::init(&load("best.safetensors").0, 10).data);
+    assert_eq!(load("last.safetensors").2.epoch, 4);
+
+    let log = log(dir.path());
+    let kinds = |kind: &str| log.iter().filter(|r| r["kind"] == kind).count();
+    assert_eq!((kinds("step"), kinds("eval")), (20, 4));
+    let eval: Vec<_> = log.iter().filter(|r| r["kind"] == "eval").collect();
+    assert_eq!(eval[1]["eval_loss"].as_f64(), Some(summary.epochs[1].eval_loss), "every digit survives");
+    assert_eq!(eval.iter().map(|r| r["best"] == true).collect::<Vec<_>>(), [true, true, false, false]);
+    let csv = std::fs::read_to_string(dir.path().join("run/summary.csv")).expect("a summary");
+    assert_eq!(csv.lines().next(), Some("epoch,train_loss,eval_loss,eval_top1,eval_top5,lr"));
+    let rows: Vec<Vec<f64>> =
+        csv.lines().skip(1).map(|l| l.split(',').map(|v| v.parse().expect("a number")).collect()).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0][3], 100.0 * (1.0 - summary.epochs[0].eval_top1_error));
+    assert!(dir.path().join("run/curves.svg").exists());
+}
+
+#[test]
+fn numbers_that_are_not_finite_stop_with_step_and_layer() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (mut run, _) = faked(dir.path(), recipe(&[("epochs", "4"), ("batch_size", "8")]), Some(7));
+    run.epoch().expect("the first epoch is fine");
+    let text = format!("{:#}", run.epoch().expect_err("stops"));
+    for part in ["step 8 of epoch 2", "mixed_5b/b1/0", "epoch 1 is saved", "--lr", "--clip-grad"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    assert_eq!(checkpoint::load(&dir.path().join("run/last.safetensors")).expect("saved").2.epoch, 1);
+}
+
+#[test]
+fn fewer_pictures_than_a_batch_are_refused() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let error = Run::new(job(recipe(&[("batch_size", "64")]), few(42, 20)), folder(dir.path()))
+        .err()
+        .expect("refused");
+    assert!(error.to_string().contains("give -b 42 or less"), "{error}");
+}
+
+/// A real run twice, with 1 and 3 computing threads and other numbers of decoders: the same bits.
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let run = |threads: usize, seed: &str| {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let recipe = recipe(&[("epochs", "2"), ("batch_size", "8"), ("seed", seed)]);
+        let device = Device::new(Some(threads)).expect("a device");
+        let job = Job { device, workers: threads, ..job(recipe, few(24, 16)) };
+        let mut run = Run::new(job, folder(dir.path())).expect("valid");
+        while !run.is_finished() {
+            run.epoch().expect("runs");
+        }
+        std::fs::read(dir.path().join("run/last.safetensors")).expect("saved")
+    };
+    let one = run(1, "1");
+    assert!(one == run(3, "1"), "threads change the result");
+    assert!(one != run(1, "2"), "the seed changes nothing");
+}
+
+/// Every paper network learns 32 pictures by heart.
+#[test]
+fn every_network_overfits_32_pictures() {
+    for net in ["inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2"] {
+        let recipe = recipe(&[("net", net), ("width", "0.12")]);
+        let graph = build(&spec(&recipe, 10).expect("a network")).expect("valid");
+        let device = Device::new(None).expect("a device");
+        let mut engine = Cpu::new(graph.clone(), Weights::init(&graph, 1), device);
+        let data = few(32, 1).train;
+        let eval = |rgb: &inception::data::Picture| {
+            recipe.eval.apply(&inception::data::decode::decode(rgb).expect("in memory"), 75)
+        };
+        let batch = Batch {
+            pixels: data.samples.iter().flat_map(|s| eval(&s.picture)).collect(),
+            side: 75,
+            labels: data.samples.iter().map(|s| s.label).collect(),
+            indices: (0..32).collect(),
+        };
+        let wrong = |engine: &mut Cpu| {
+            let logits = engine.predict(&batch, Use::Current);
+            let rows = logits.chunks(10).zip(&batch.labels);
+            rows.filter(|(row, label)| inception::metrics::top_k(row, 1)[0] != **label as usize).count()
+        };
+        let options = |step: u64| StepOptions {
+            optimizer: recipe.optimizer.rule(),
+            lr: 0.05,
+            weight_decay: 0.0,
+            clip_grad: Some(2.0),
+            label_smoothing: 0.0,
+            bn_decay: 0.8,
+            ema_decay: None,
+            random: [1, step],
+        };
+        let learnt = (0..120).find(|&step| {
+            engine.train_step(&batch, &options(step)).expect("finite");
+            step % 10 == 9 && wrong(&mut engine) == 0
+        });
+        assert!(learnt.is_some(), "{net} still has {} of 32 wrong", wrong(&mut engine));
+    }
+}
