@@ -18,6 +18,16 @@ for i, colour in enumerate(COLOURS):
 
 # Pillow writes CMYK JPEGs with an Adobe marker and inverted values, as Photoshop does.
 rgb.convert("CMYK").save(OUT / "cmyk.jpg", quality=95)
+# Pillow cannot write YCCK, the other form Photoshop uses. Its file is a CMYK one whose first three inverted channels hold
+# the YCbCr of the colours, with 2 instead of 0 at the end of the Adobe segment.
+cmyk = rgb.convert("CMYK")
+inverted = [channel.point(lambda v: 255 - v) for channel in Image.merge("RGB", cmyk.split()[:3]).convert("YCbCr").split()]
+Image.merge("CMYK", [*inverted, cmyk.split()[3]]).save(OUT / "ycck.jpg", quality=95)
+data = bytearray((OUT / "ycck.jpg").read_bytes())
+transform = data.index(b"Adobe") + 11
+assert data[transform] == 0
+data[transform] = 2
+(OUT / "ycck.jpg").write_bytes(data)
 rgb.convert("L").save(OUT / "grey.jpg", quality=95)
 rgb.save(OUT / "rgb.jpg", quality=95)
 # Orientation 6: the camera was turned; upright needs a quarter turn clockwise.
@@ -26,7 +36,7 @@ exif[0x0112] = 6
 rgb.save(OUT / "rotated.jpg", quality=95, exif=exif)
 
 expected = {}
-for name in ["cmyk.jpg", "grey.jpg", "rgb.jpg"]:
+for name in ["cmyk.jpg", "ycck.jpg", "grey.jpg", "rgb.jpg"]:
     picture = Image.open(OUT / name).convert("RGB")
     expected[name] = [picture.getpixel((x, y)) for x, y in [(8, 8), (24, 8), (8, 24), (24, 24)]]
 (OUT / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

@@ -69,43 +69,6 @@ impl Dataset {
         self.samples.iter().for_each(|s| counts[s.label as usize] += 1);
         counts
     }
-
-    /// The same pictures under the labels of `classes`, joined by name. A class that `classes` lacks is an error, and so
-    /// is one of `classes` without a picture unless `allow_missing`.
-    pub fn join(mut self, classes: &[String], allow_missing: bool) -> Result<Dataset, DataError> {
-        let counts = self.counts();
-        let here = |name: &String| self.classes.iter().position(|c| c == name);
-        let mut rows = Vec::new();
-        for name in classes {
-            match here(name).map_or(0, |i| counts[i]) {
-                0 if !allow_missing => rows.push((name, "known", "no picture")),
-                _ => {}
-            }
-        }
-        for name in self.classes.iter().filter(|name| !classes.contains(name)) {
-            rows.push((name, "unknown", "present"));
-        }
-        let unknown = rows.iter().any(|row| row.1 == "unknown");
-        if !rows.is_empty() {
-            let width = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or(0).max(5);
-            let mut table = format!("  {:width$}  {:8}  this data\n", "class", "network");
-            rows.iter().for_each(|(name, a, b)| table += &format!("  {name:width$}  {a:8}  {b}\n"));
-            table += if unknown {
-                "rename or remove the unknown folders, or train a network that knows them"
-            } else {
-                "add pictures of the missing classes, or pass --allow-missing where a class may be absent"
-            };
-            return Err(DataError::Classes { path: self.root, table });
-        }
-        let labels: Vec<u32> = self
-            .classes
-            .iter()
-            .map(|name| classes.iter().position(|c| c == name).unwrap_or_default() as u32)
-            .collect();
-        self.samples.iter_mut().for_each(|s| s.label = labels[s.label as usize]);
-        self.classes = classes.to_vec();
-        Ok(self)
-    }
 }
 
 /// A training and a validation set over the same classes.
@@ -141,7 +104,10 @@ impl Splits {
         let part = |val: bool, ignored: Vec<PathBuf>| Dataset {
             root: all.root.clone(),
             classes: all.classes.clone(),
-            samples: (0..chosen.len()).filter(|&i| chosen[i] == val).map(|i| all.samples[i].clone()).collect(),
+            samples: (0..chosen.len())
+                .filter(|&i| chosen[i] == val)
+                .map(|i| all.samples[i].clone())
+                .collect(),
             ignored,
         };
         Ok(Splits { train: part(false, all.ignored.clone()), val: part(true, Vec::new()) })
@@ -149,4 +115,4 @@ impl Splits {
 }
 
 /// Marks the random stream of splits.
-const SPLIT: u64 = 0x5350_4c49_54;
+const SPLIT: u64 = 0x0053_504c_4954;

@@ -1,7 +1,14 @@
 //! From bytes to RGB: JPEG and PNG, told by their content.
 //!
-//! Grey becomes RGB, 16 bits become 8 by rounding, transparency lies on white, CMYK and YCCK JPEGs (Adobe's inverted
-//! values) become RGB, and an EXIF orientation is applied. A JPEG that ends early is an error, not a grey half.
+//! | found | becomes |
+//! |---|---|
+//! | grey, palette, 1 to 4 bits | RGB |
+//! | 16 bits | 8 bits, rounded |
+//! | transparency | colours laid on white, as a browser shows them |
+//! | CMYK, YCCK (JPEG) | RGB, the values taken for Adobe's inverted ones as Pillow takes them |
+//! | EXIF orientation | applied |
+//! | colour profile | not applied, as Pillow does not |
+//! | a file that ends early | an error, not a grey half |
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,9 +18,11 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 
 use super::dataset::{Picture, Rgb};
 use super::error::DataError;
+use super::jpeg::is_complete;
 
-/// Pictures of more pixels than this are refused before they are decoded.
-pub const MAX_PIXELS: u64 = 200_000_000;
+/// Pictures of more pixels than this are refused before they are decoded: Pillow's limit of a decompression bomb, two
+/// thirds of a GiB of RGB bytes at most.
+pub const MAX_PIXELS: u64 = 178_956_970;
 
 /// Decodes `picture`; the error names it.
 pub fn decode(picture: &Picture) -> Result<Rgb, DataError> {
@@ -32,14 +41,21 @@ fn name(path: &Path) -> String {
 
 /// Decodes the content of a file; the error says what was found and what to do.
 pub fn decode_bytes(bytes: &[u8]) -> Result<Rgb, String> {
+    // A defect of a decoder costs one picture, not the run.
+    let decoded = std::panic::catch_unwind(|| decode_known(bytes));
+    decoded.unwrap_or_else(|_| Err("makes the decoder panic: write it again with another program".into()))
+}
+
+fn decode_known(bytes: &[u8]) -> Result<Rgb, String> {
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
         Ok(other) => {
-            return Err(format!("is a {other:?} file: expected JPEG or PNG, convert it"));
+            let found = format!("{other:?}").to_uppercase();
+            return Err(format!("is a {found} file: expected JPEG or PNG, convert it"));
         }
         Err(_) => return Err(format!("is no picture but {}: expected JPEG or PNG", describe(bytes))),
     };
-    if format == ImageFormat::Jpeg && !ends_properly(bytes) {
+    if format == ImageFormat::Jpeg && !is_complete(bytes) {
         return Err("is a truncated JPEG (no end marker): fetch or copy it again".into());
     }
     let broken = |e: image::ImageError| format!("is a broken {format:?} file ({e}): fetch or copy it again");
@@ -59,7 +75,9 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<Rgb, String> {
 fn decode_with(mut decoder: impl ImageDecoder) -> Result<Result<DynamicImage, image::ImageError>, String> {
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!("has {width}×{height} pixels, more than the {MAX_PIXELS} that are decoded: shrink it"));
+        return Err(format!(
+            "has {width}×{height} pixels, more than the {MAX_PIXELS} that are decoded: shrink it"
+        ));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     Ok(DynamicImage::from_decoder(decoder).map(|mut image| {
@@ -74,7 +92,8 @@ fn to_rgb(image: DynamicImage) -> Rgb {
         ColorType::Rgb8 => image.into_rgb8().into_raw(),
         color if color.has_alpha() => {
             // On white, as a browser shows it.
-            let over_white = |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;
+            let over_white =
+                |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;
             let rgba = image.into_rgba8().into_raw();
             rgba.chunks_exact(4).flat_map(|p| [0, 1, 2].map(|c| over_white(p[c], p[3]))).collect()
         }
@@ -83,15 +102,7 @@ fn to_rgb(image: DynamicImage) -> Rgb {
     Rgb { width, height, pixels }
 }
 
-/// Whether an end-of-image marker closes a JPEG, padding behind it allowed.
-fn ends_properly(bytes: &[u8]) -> bool {
-    let tail = &bytes[bytes.len().saturating_sub(MARKER_SEARCH)..];
-    tail.windows(2).any(|w| w == [0xff, 0xd9])
-}
-
-/// Bytes at the end of a JPEG among which its end marker is looked for; some cameras append data.
-const MARKER_SEARCH: usize = 64 << 10;
-
+/// What bytes are that no picture starts with.
 fn describe(bytes: &[u8]) -> &'static str {
     let start = bytes.trim_ascii_start();
     if bytes.is_empty() {
@@ -100,9 +111,20 @@ fn describe(bytes: &[u8]) -> &'static str {
         "a web page or XML"
     } else if bytes.starts_with(b"version https://git-lfs") {
         "a Git LFS pointer"
-    } else if std::str::from_utf8(&bytes[..bytes.len().min(512)]).is_ok_and(|s| !s.contains('\0')) {
+    } else if bytes.get(4..8) == Some(b"ftyp") {
+        "a HEIC picture or a video"
+    } else if is_text(&bytes[..bytes.len().min(512)]) {
         "text"
     } else {
         "unknown bytes"
     }
+}
+
+/// UTF-8 without control codes; the last character may be cut.
+fn is_text(bytes: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(e) => e.error_len().is_none(),
+    };
+    valid && !bytes.iter().any(|b| matches!(b, 0..=8 | 14..=31))
 }

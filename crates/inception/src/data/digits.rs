@@ -43,6 +43,9 @@ mod tests {
             assert_eq!(train[digit] + val[digit], known[digit], "digit {digit}");
             assert_eq!(val[digit], (known[digit] as f64 * 0.2).round() as usize);
         }
-        assert_ne!(splits.val.samples[0].picture.name(), digits(2).expect("inside").val.samples[0].picture.name());
+        assert_ne!(
+            splits.val.samples[0].picture.name(),
+            digits(2).expect("inside").val.samples[0].picture.name()
+        );
     }
 }

@@ -1,17 +1,20 @@
 //! Class folders: a folder a class, in `train/` and `val/` or all in one.
 //!
 //! Classes are sorted by the bytes of their names; labels follow the names, never the position in another split. A
-//! picture is a file whose name ends in `.jpg`, `.jpeg` or `.png` in any case; what it really holds is decided by its
-//! content. Names that start with a dot are skipped.
+//! picture is a file at any depth in a class's folder whose name ends in `.jpg`, `.jpeg` or `.png` in any case; what it
+//! really holds is decided by its content. Links are followed. Names that start with a dot are skipped; every other file
+//! that is not read is listed in [`Dataset::ignored`].
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::dataset::{Dataset, Picture, Sample, Splits};
 use super::error::DataError;
 
+/// Names of the folder to learn from, in any case.
 const TRAIN: &[&str] = &["train", "training"];
-const VAL: &[&str] = &["val", "valid", "validation", "test"];
+/// Names of the folder to judge by, in any case; the first that is there is used.
+const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
 
 /// Opens `root` for training: `train/` and `val/` inside, or class folders of which a share `val_split` is held out.
 pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
@@ -19,25 +22,29 @@ pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Spl
     if let Some(share) = val_split.filter(|share| !(*share > 0.0 && *share < 1.0)) {
         return layout(format!("--val-split {share} is not a share: expected more than 0 and less than 1"));
     }
-    match (subfolder(root, TRAIN)?, subfolder(root, VAL)?) {
-        (Some(train), None) if val_split.is_some() => {
-            Splits::stratified(several_classes(open(&train)?)?, val_split.unwrap_or_default(), seed)
-        }
-        (Some(train), None) => layout(format!(
-            "has {} but no val/ folder: add one, or give --val-split 0.1 to hold out a tenth of the training pictures",
-            last_name(&train)
+    match (split(root, TRAIN)?, split(root, VAL)?) {
+        (Some(train), None) => match val_split {
+            Some(share) => Splits::stratified(for_training(&train)?, share, seed),
+            None => layout(format!(
+                "has {}/ but no val/ folder: add one, or give --val-split 0.1 to hold out a tenth of the training pictures",
+                last_name(&train)
+            )),
+        },
+        (Some(train), Some(val)) if val_split.is_some() => layout(format!(
+            "has {0}/ and {1}/, so --val-split would be ignored: leave it out, or point at {0}/ alone",
+            last_name(&train),
+            last_name(&val)
         )),
-        (Some(_), Some(_)) if val_split.is_some() => layout(
-            "has train/ and val/ folders, so --val-split would be ignored: leave it out, or point at train/ alone".into(),
-        ),
         (Some(train), Some(val)) => {
-            let train = several_classes(open(&train)?)?;
-            let val = open(&val)?.join(&train.classes, false)?;
+            let train = for_training(&train)?;
+            let val = open(&val)?.join_train(&train)?;
             Ok(Splits { train, val })
         }
-        (None, Some(_)) => layout("has a val/ folder but no train/ folder: nothing to learn from".into()),
+        (None, Some(val)) => {
+            layout(format!("has {}/ but no train/ folder: nothing to learn from", last_name(&val)))
+        }
         (None, None) => {
-            let all = several_classes(open(root)?)?;
+            let all = for_training(root)?;
             match val_split {
                 Some(share) => Splits::stratified(all, share, seed),
                 None => layout(
@@ -51,7 +58,7 @@ pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Spl
 
 /// Opens `root` for evaluation: its `val/` folder if it has one, else its class folders.
 pub fn open_single(root: &Path) -> Result<Dataset, DataError> {
-    match subfolder(root, VAL)? {
+    match split(root, VAL)? {
         Some(val) => open(&val),
         None => open(root),
     }
@@ -63,7 +70,11 @@ pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     for path in paths {
         if path.is_dir() {
             let before = pictures.len();
-            walk(path, &mut pictures)?;
+            walk(path, &mut Vec::new(), &mut |path| {
+                if is_picture(&path) {
+                    pictures.push(path);
+                }
+            })?;
             if pictures.len() == before {
                 let problem = "no .jpg, .jpeg or .png file in this folder or below".into();
                 return Err(DataError::Layout { path: path.clone(), problem });
@@ -76,74 +87,76 @@ pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     Ok(pictures)
 }
 
-fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    for path in entries(folder)? {
-        if path.is_dir() {
-            walk(&path, pictures)?;
-        } else if is_picture(&path) {
-            pictures.push(path);
-        }
+/// A split whose classes are the authority: two at least, none of them empty.
+fn for_training(root: &Path) -> Result<Dataset, DataError> {
+    let data = open(root)?;
+    let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
+    let counts = data.counts();
+    let empty = |(class, &count): (&String, &usize)| (count == 0).then(|| class.clone());
+    let empty: Vec<String> = data.classes.iter().zip(&counts).filter_map(empty).collect();
+    if !empty.is_empty() {
+        return layout(format!(
+            "class folders without a picture: {} (fill or remove them)",
+            empty.join(", ")
+        ));
     }
-    Ok(())
+    match &data.classes[..] {
+        [class] => layout(format!(
+            "has one class only, `{class}`: a classifier needs pictures of two or more, each in a folder of its own"
+        )),
+        _ => Ok(data),
+    }
 }
 
-fn several_classes(data: Dataset) -> Result<Dataset, DataError> {
-    if data.classes.len() < 2 {
-        let problem = format!(
-            "has one class only, `{}`: a classifier needs pictures of two or more, each in a folder of its own",
-            data.classes[0]
-        );
-        return Err(DataError::Layout { path: data.root, problem });
-    }
-    Ok(data)
-}
-
-/// One split: class folders with pictures at any depth inside them.
+/// One split: class folders with pictures at any depth inside them, in one of them at the least.
 fn open(root: &Path) -> Result<Dataset, DataError> {
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
-    let all = entries(root)?;
-    let (folders, files): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| path.is_dir());
+    let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
     if folders.is_empty() {
         let pictures = files.iter().filter(|f| is_picture(f)).count();
         return layout(match (files.len(), pictures) {
             (0, _) => "is empty: expected a folder a class, with pictures inside".into(),
             (_, 0) => "has no class folders and no pictures: expected a folder a class".into(),
-            _ => format!("has {pictures} pictures but no class folders: move each picture into a folder named after its class"),
+            _ => format!(
+                "has {pictures} pictures but no class folders: move each picture into a folder named after its class"
+            ),
         });
     }
     let mut data = Dataset { root: root.into(), classes: Vec::new(), samples: Vec::new(), ignored: files };
-    let mut empty = Vec::new();
-    for (label, folder) in folders.iter().enumerate() {
+    for (label, folder) in (0..).zip(&folders) {
         let Some(name) = folder.file_name().and_then(|n| n.to_str()) else {
             let problem = "the folder's name is not UTF-8, so it cannot name a class: rename it".into();
             return Err(DataError::Layout { path: folder.clone(), problem });
         };
-        let before = data.samples.len();
-        collect(folder, label as u32, &mut data)?;
-        if data.samples.len() == before {
-            empty.push(name.to_string());
-        }
         data.classes.push(name.into());
+        walk(folder, &mut Vec::new(), &mut |path| match is_picture(&path) {
+            true => data.samples.push(Sample { picture: Picture::File(path), label }),
+            false => data.ignored.push(path),
+        })?;
     }
-    if empty.len() == folders.len() {
-        return layout("no class folder holds a .jpg, .jpeg or .png file".into());
+    match data.samples.is_empty() {
+        true => layout("no class folder holds a .jpg, .jpeg or .png file".into()),
+        false => Ok(data),
     }
-    if !empty.is_empty() {
-        return layout(format!("class folders without a picture: {} (fill or remove them)", empty.join(", ")));
-    }
-    Ok(data)
 }
 
-fn collect(folder: &Path, label: u32, data: &mut Dataset) -> Result<(), DataError> {
+/// Gives every visible file in `folder` or below to `found`, sorted. `above` holds the real paths of the folders that
+/// led here, for a link back to one of them would never end.
+fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut dyn FnMut(PathBuf)) -> Result<(), DataError> {
+    let real = folder.canonicalize().map_err(|source| DataError::Io { path: folder.into(), source })?;
+    if above.contains(&real) {
+        let problem = "is a link to a folder that it lies in: remove the link".into();
+        return Err(DataError::Layout { path: folder.into(), problem });
+    }
+    above.push(real);
     for path in entries(folder)? {
         if path.is_dir() {
-            collect(&path, label, data)?;
-        } else if is_picture(&path) {
-            data.samples.push(Sample { picture: Picture::File(path), label });
+            walk(&path, above, found)?;
         } else {
-            data.ignored.push(path);
+            found(path);
         }
     }
+    above.pop();
     Ok(())
 }
 
@@ -152,9 +165,18 @@ fn is_picture(path: &Path) -> bool {
     matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
 }
 
-fn subfolder(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
-    let folders = entries(root)?;
-    Ok(names.iter().find_map(|name| folders.iter().find(|f| last_name(f) == *name && f.is_dir()).cloned()))
+/// The folder of `root` with the first of `names`. One that holds pictures itself, alone among folders of other names,
+/// is no split but a class: trains beside cars.
+fn split(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
+    let folders: Vec<_> = entries(root)?.into_iter().filter(|path| path.is_dir()).collect();
+    let named = |names: &[&str], path: &Path| names.contains(&last_name(path).to_lowercase().as_str());
+    let Some(split) = names.iter().find_map(|name| folders.iter().find(|f| named(&[name], f))) else {
+        return Ok(None);
+    };
+    let splits = folders.iter().filter(|f| named(TRAIN, f) || named(VAL, f)).count();
+    let is_class =
+        splits == 1 && folders.len() > 1 && entries(split)?.iter().any(|f| f.is_file() && is_picture(f));
+    Ok((!is_class).then(|| split.clone()))
 }
 
 fn last_name(path: &Path) -> String {
@@ -163,7 +185,13 @@ fn last_name(path: &Path) -> String {
 
 /// Visible entries of a folder, sorted by the bytes of their names.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let io = |source| DataError::Io { path: folder.into(), source };
+    let io = |source: io::Error| {
+        let source = match source.kind() {
+            kind @ io::ErrorKind::NotFound => io::Error::new(kind, "no such folder: check how it is spelt"),
+            _ => source,
+        };
+        DataError::Io { path: folder.into(), source }
+    };
     if folder.is_file() {
         let problem = "is a file: expected a folder with a folder a class".into();
         return Err(DataError::Layout { path: folder.into(), problem });

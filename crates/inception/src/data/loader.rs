@@ -3,22 +3,22 @@
 //! ```text
 //! order (a pure function of seed and epoch) ─▶ workers take positions in turn ─▶ results, put back in order ─▶ batches
 //! ```
-//! What a batch holds depends on seed, epoch and position alone, never on the number of workers or who was first. A
-//! bounded number of pictures is ahead; dropping the loader stops the workers.
+//! What a batch holds depends on seed, epoch and position alone, never on the number of workers or who was first. Batch
+//! `k` is made of the positions `k · batch_size ..`; a picture that is skipped leaves its batch smaller and moves no
+//! other, so an epoch has the same steps however many pictures are bad. A bounded number of pictures is ahead; dropping
+//! the loader stops the workers.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::Batch;
-use super::dataset::{Dataset, Picture, Rgb};
-use super::decode::decode;
+use super::cache::Cache;
+use super::dataset::Dataset;
 use super::error::DataError;
 use super::transform::{Eval, Train};
 
@@ -74,43 +74,6 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Decoded pictures that stay in memory, up to a budget; cheap to clone, shared by all loaders of a run.
-#[derive(Clone)]
-pub struct Cache {
-    pictures: Arc<Mutex<HashMap<PathBuf, Arc<Rgb>>>>,
-    bytes: Arc<AtomicUsize>,
-    budget: usize,
-}
-
-impl Cache {
-    /// Keeps up to `budget` bytes; 0 keeps nothing.
-    pub fn new(budget: usize) -> Self {
-        Cache { pictures: Arc::default(), bytes: Arc::default(), budget }
-    }
-
-    fn decode(&self, picture: &Picture) -> Result<Arc<Rgb>, DataError> {
-        let path = match picture {
-            Picture::Memory { rgb, .. } => return Ok(rgb.clone()),
-            Picture::File(path) => path,
-        };
-        if let Some(rgb) = self.lock().get(path) {
-            return Ok(rgb.clone());
-        }
-        let rgb = Arc::new(decode(picture)?);
-        let size = rgb.pixels.len();
-        if self.bytes.fetch_add(size, Ordering::Relaxed) + size <= self.budget {
-            self.lock().insert(path.clone(), rgb.clone());
-        } else {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-        }
-        Ok(rgb)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<Rgb>>> {
-        self.pictures.lock().unwrap_or_else(|e| e.into_inner())
-    }
-}
-
 /// The order of an epoch: all indices, shuffled by `[seed, epoch]`.
 pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     use rand::seq::SliceRandom;
@@ -120,24 +83,40 @@ pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
 }
 
 /// Marks the random stream of orders.
-const ORDER: u64 = 0x4f52_4445_52;
+const ORDER: u64 = 0x004f_5244_4552;
 
 type Square = Result<Vec<u8>, DataError>;
 
 /// An iterator of batches.
 pub struct Loader {
-    request: Arc<Request>,
-    results: Option<Receiver<(usize, Square)>>,
-    /// Results that came before their turn.
-    early: HashMap<usize, Square>,
+    shared: Arc<Shared>,
+    /// Positions whose square the consumer has.
     next: usize,
     skipped: Vec<Skipped>,
     waited: Duration,
     failed: bool,
-    stop: Arc<AtomicBool>,
-    /// How far the consumer is; workers stay at most `AHEAD` batches in front of it.
-    consumed: Arc<AtomicUsize>,
     workers: Vec<JoinHandle<()>>,
+}
+
+/// What the consumer and the workers share.
+struct Shared {
+    request: Request,
+    state: Mutex<State>,
+    /// A square has come.
+    ready: Condvar,
+    /// A worker may take a position, or must stop.
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Positions given to workers.
+    taken: usize,
+    /// Positions whose square the consumer has; `taken` stays at most `AHEAD` batches in front of it.
+    consumed: usize,
+    /// Squares that wait for their turn.
+    squares: HashMap<usize, Square>,
+    stop: bool,
 }
 
 /// Batches that workers may be ahead.
@@ -145,32 +124,20 @@ const AHEAD: usize = 3;
 
 impl Loader {
     /// Starts decoding.
-    pub fn new(request: Request) -> Self {
-        let workers = request.workers.clamp(1, request.order.len().max(1));
-        let request = Arc::new(request);
-        let (sender, results) = sync_channel(request.batch_size * AHEAD);
-        let (taken, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let consumed = Arc::new(AtomicUsize::new(0));
-        let workers = (0..workers)
-            .map_while(|i| {
-                let (request, sender, taken) = (request.clone(), sender.clone(), taken.clone());
-                let (stop, consumed) = (stop.clone(), consumed.clone());
-                let work = move || work(&request, &sender, &taken, &consumed, &stop);
-                std::thread::Builder::new().name(format!("decode-{i}")).spawn(work).ok()
-            })
-            .collect();
-        Loader {
-            request,
-            results: Some(results),
-            early: HashMap::new(),
-            next: 0,
-            skipped: Vec::new(),
-            waited: Duration::ZERO,
-            failed: false,
-            stop,
-            consumed,
-            workers,
+    pub fn new(mut request: Request) -> Self {
+        request.batch_size = request.batch_size.max(1);
+        if request.drop_last {
+            request.order.truncate(request.order.len() / request.batch_size * request.batch_size);
         }
+        let count = request.workers.max(1).min(request.order.len());
+        let (state, ready, room) = Default::default();
+        let shared = Arc::new(Shared { request, state, ready, room });
+        let start = |i| {
+            let shared = shared.clone();
+            std::thread::Builder::new().name(format!("decode-{i}")).spawn(move || shared.work()).ok()
+        };
+        let workers = (0..count).map_while(start).collect();
+        Loader { shared, next: 0, skipped: Vec::new(), waited: Duration::ZERO, failed: false, workers }
     }
 
     /// Pictures left out so far.
@@ -186,23 +153,14 @@ impl Loader {
     /// The square of the position `self.next`.
     fn take(&mut self) -> Square {
         let start = Instant::now();
-        let square = loop {
-            if let Some(square) = self.early.remove(&self.next) {
-                break square;
-            }
-            match self.results.as_ref().map(Receiver::recv) {
-                Some(Ok((position, square))) => {
-                    self.early.insert(position, square);
-                }
-                _ => {
-                    let name = self.request.dataset.samples[self.request.order[self.next]].picture.name();
-                    break Err(DataError::Worker(format!("no result for {name}")));
-                }
-            }
+        let position = self.next;
+        self.next += 1;
+        let square = match self.workers.is_empty() {
+            // The system had no thread for us.
+            true => self.shared.square(position),
+            false => self.shared.wait_for(position),
         };
         self.waited += start.elapsed();
-        self.next += 1;
-        self.consumed.store(self.next, Ordering::Relaxed);
         square
     }
 }
@@ -211,81 +169,104 @@ impl Iterator for Loader {
     type Item = Result<Batch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let request = self.request.clone();
-        let mut batch = Batch { side: request.side, ..Batch::default() };
-        while batch.len() < request.batch_size && self.next < request.order.len() && !self.failed {
-            let index = request.order[self.next];
-            match self.take() {
-                Ok(square) => {
-                    batch.pixels.extend(square);
-                    batch.labels.push(request.dataset.samples[index].label);
-                    batch.indices.push(index);
-                }
-                Err(DataError::Worker(problem)) => {
-                    self.failed = true;
-                    return Some(Err(DataError::Worker(problem)));
-                }
-                Err(error) if request.on_bad == OnBad::Skip => {
-                    let name = request.dataset.samples[index].picture.name();
-                    let reason = match error {
-                        DataError::Picture { problem, .. } => problem,
-                        other => other.to_string(),
-                    };
-                    self.skipped.push(Skipped { name, reason });
-                }
-                Err(error) => {
-                    self.failed = true;
-                    return Some(Err(error));
+        let shared = self.shared.clone();
+        let Request { order, dataset, side, batch_size, on_bad, .. } = &shared.request;
+        let mut batch = Batch { side: *side, ..Batch::default() };
+        // A batch of which nothing is left is passed over.
+        while batch.is_empty() && self.next < order.len() && !self.failed {
+            let end = (self.next + batch_size).min(order.len());
+            batch.pixels.reserve((end - self.next) * side * side * 3);
+            while self.next < end {
+                let index = order[self.next];
+                match self.take() {
+                    Ok(square) => {
+                        batch.pixels.extend(square);
+                        batch.labels.push(dataset.samples[index].label);
+                        batch.indices.push(index);
+                    }
+                    Err(DataError::Picture { name, problem }) if *on_bad == OnBad::Skip => {
+                        self.skipped.push(Skipped { name, reason: problem });
+                    }
+                    Err(DataError::Io { path, source }) if *on_bad == OnBad::Skip => {
+                        self.skipped
+                            .push(Skipped { name: path.display().to_string(), reason: source.to_string() });
+                    }
+                    Err(error) => {
+                        self.failed = true;
+                        return Some(Err(error));
+                    }
                 }
             }
         }
-        let wanted = if request.drop_last { request.batch_size } else { 1 };
-        (batch.len() >= wanted && !self.failed).then_some(Ok(batch))
+        (!batch.is_empty()).then_some(Ok(batch))
     }
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Closing the channel wakes workers that wait to send.
-        self.results = None;
+        self.shared.lock().stop = true;
+        self.shared.room.notify_all();
         for worker in self.workers.drain(..) {
-            // Its panic, if any, has been reported as a missing result.
+            // It cannot panic: what it runs for a picture is caught.
             let _ = worker.join();
         }
     }
 }
 
-fn work(
-    request: &Request,
-    sender: &SyncSender<(usize, Square)>,
-    taken: &AtomicUsize,
-    consumed: &AtomicUsize,
-    stop: &AtomicBool,
-) {
-    loop {
-        let position = taken.fetch_add(1, Ordering::Relaxed);
-        if position >= request.order.len() {
-            return;
-        }
-        // The channel bounds results in flight; this bounds those that wait for a slow picture before them.
-        while position > consumed.load(Ordering::Relaxed) + request.batch_size * AHEAD {
-            if stop.load(Ordering::Relaxed) {
-                return;
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        let square = square(request, request.order[position]);
-        if stop.load(Ordering::Relaxed) || sender.send((position, square)).is_err() {
-            return;
+impl Shared {
+    /// No code that can panic runs under this lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A worker's life: the next position, its square, until there is none.
+    fn work(&self) {
+        while let Some(position) = self.next_position() {
+            let square = self.square(position);
+            self.lock().squares.insert(position, square);
+            self.ready.notify_one();
         }
     }
-}
 
-fn square(request: &Request, index: usize) -> Square {
-    let rgb = request.cache.decode(&request.dataset.samples[index].picture)?;
-    Ok(match request.transform {
-        Transform::Train(train, [seed, epoch]) => train.apply(&rgb, request.side, &[seed, epoch, index as u64]),
-        Transform::Eval(eval) => eval.apply(&rgb, request.side),
-    })
+    fn next_position(&self) -> Option<usize> {
+        let Request { order, batch_size, .. } = &self.request;
+        let full =
+            |s: &mut State| !s.stop && s.taken < order.len() && s.taken >= s.consumed + batch_size * AHEAD;
+        let mut state = self.room.wait_while(self.lock(), full).unwrap_or_else(|e| e.into_inner());
+        if state.stop || state.taken == order.len() {
+            return None;
+        }
+        state.taken += 1;
+        Some(state.taken - 1)
+    }
+
+    fn wait_for(&self, position: usize) -> Square {
+        let mut state = self.lock();
+        loop {
+            if let Some(square) = state.squares.remove(&position) {
+                state.consumed = position + 1;
+                self.room.notify_one();
+                return square;
+            }
+            state = self.ready.wait(state).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// A panic becomes an error: a worker that died without a word would leave the consumer waiting for ever.
+    fn square(&self, position: usize) -> Square {
+        let Request { dataset, order, transform, side, cache, .. } = &self.request;
+        let index = order[position];
+        let picture = &dataset.samples[index].picture;
+        let make = || {
+            let rgb = cache.decode(picture)?;
+            Ok(match transform {
+                Transform::Train(train, [seed, epoch]) => {
+                    train.apply(&rgb, *side, &[*seed, *epoch, index as u64])
+                }
+                Transform::Eval(eval) => eval.apply(&rgb, *side),
+            })
+        };
+        catch_unwind(AssertUnwindSafe(make))
+            .unwrap_or_else(|_| Err(DataError::Worker(format!("panic at {}", picture.name()))))
+    }
 }

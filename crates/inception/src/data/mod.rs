@@ -3,17 +3,21 @@
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them, [`loader`] does both ahead of time on threads of
 //! its own.
 
+mod cache;
 pub mod dataset;
 pub mod decode;
 pub mod digits;
 mod error;
 pub mod folder;
+mod join;
+mod jpeg;
 pub mod loader;
 pub mod transform;
 
+pub use cache::Cache;
 pub use dataset::{Dataset, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
-pub use loader::{Cache, Loader, OnBad, Request, Skipped, Transform, shuffled};
+pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
 pub use transform::{Eval, Interpolation, Train};
 
 /// A batch as the engines take it.

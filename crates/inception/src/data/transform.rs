@@ -30,7 +30,9 @@ pub struct Eval {
     pub interpolation: Interpolation,
 }
 
-/// Random distortions of training pictures, torchvision's semantics.
+/// Random distortions of training pictures, in torchvision's order and meaning: a crop resized to the square, a mirror
+/// image, then brightness, contrast, saturation and hue in a random order. Crops are not rounded to whole pixels, and
+/// values are rounded where Pillow cuts them off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
@@ -118,12 +120,14 @@ impl Train {
             if strength == 0.0 {
                 continue;
             }
-            let shift = random.random_range(-strength..=strength);
-            let factor = (1.0 + shift).max(0.0);
+            // Factors start at 0 at the least; a hue has no such end.
+            let shift = random.random_range(-strength.min(1.0)..=strength);
+            let factor = 1.0 + shift;
             match step {
                 0 => blend(pixels, factor, |_| 0.0),
                 1 => {
-                    let mean = pixels.chunks_exact(3).map(grey).sum::<f32>() / (pixels.len() / 3).max(1) as f32;
+                    let mean =
+                        pixels.chunks_exact(3).map(grey).sum::<f32>() / (pixels.len() / 3).max(1) as f32;
                     blend(pixels, factor, |_| mean.round());
                 }
                 2 => blend(pixels, factor, grey),
@@ -187,7 +191,8 @@ pub fn resample(rgb: &Rgb, crop: CropBox, side: usize, interpolation: Interpolat
         Interpolation::Bilinear => FilterType::Bilinear,
         Interpolation::Bicubic => FilterType::CatmullRom,
     };
-    // A rectangle may stick out by rounding; the library refuses that.
+    // A rectangle may stick out by rounding; the library refuses that. x + (w − x) rounds to w and never above: it is off
+    // by at most half a unit in w's last place, and w, an integer, wins the tie.
     let (w, h) = (rgb.width as f64, rgb.height as f64);
     let (x, y) = (crop.x.clamp(0.0, w), crop.y.clamp(0.0, h));
     let (cw, ch) = (crop.width.min(w - x), crop.height.min(h - y));
@@ -240,12 +245,24 @@ mod tests {
         for i in 0..500 {
             let (w, h) = (40 + i % 7 * 30, 50 + i % 5 * 40);
             let c = train.crop_box(w, h, &mut stream(&[i as u64]));
-            assert!(c.x >= 0.0 && c.y >= 0.0 && c.x + c.width <= w as f64 + 1e-9 && c.y + c.height <= h as f64 + 1e-9);
+            assert!(
+                c.x >= 0.0
+                    && c.y >= 0.0
+                    && c.x + c.width <= w as f64 + 1e-9
+                    && c.y + c.height <= h as f64 + 1e-9
+            );
             let (area, ratio) = (c.width * c.height / (w * h) as f64, c.width / c.height);
-            assert!((0.0799..=0.6001).contains(&area) && (0.7499..=1.3334).contains(&ratio), "{area} {ratio}");
+            assert!(
+                (0.0799..=0.6001).contains(&area) && (0.7499..=1.3334).contains(&ratio),
+                "{area} {ratio}"
+            );
         }
         // No crop of such a picture has the ratio; the fallback is the largest centred one.
-        let c = Train { scale: [1.0, 1.0], ratio: [0.75, 4.0 / 3.0], ..STILL }.crop_box(300, 30, &mut stream(&[1]));
+        let c = Train { scale: [1.0, 1.0], ratio: [0.75, 4.0 / 3.0], ..STILL }.crop_box(
+            300,
+            30,
+            &mut stream(&[1]),
+        );
         assert_eq!(c, CropBox { x: 130.0, y: 0.0, width: 40.0, height: 30.0 });
     }
 
@@ -255,7 +272,10 @@ mod tests {
         // 299 / 0.875 = 341.7 → 341: of 500×375 a square of 375·299/341 pixels remains.
         let c = eval.crop_box(500, 375, 299);
         let size = 375.0 * 299.0 / 341.0;
-        assert_eq!(c, CropBox { x: (500.0 - size) / 2.0, y: (375.0 - size) / 2.0, width: size, height: size });
+        assert_eq!(
+            c,
+            CropBox { x: (500.0 - size) / 2.0, y: (375.0 - size) / 2.0, width: size, height: size }
+        );
     }
 
     #[test]

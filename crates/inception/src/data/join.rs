@@ -1,0 +1,111 @@
+//! Labels by the names of classes.
+//!
+//! The position of a folder among its siblings says nothing: one folder more or less, and every label after it would
+//! silently mean another class. So a data set takes its labels from an authority, the checkpoint or the training split,
+//! and disagreement is an error that shows which classes and how many pictures.
+
+use std::collections::HashMap;
+
+use super::dataset::Dataset;
+use super::error::DataError;
+
+impl Dataset {
+    /// The same pictures under the labels of a network's `classes`, joined by name. A class that `classes` lacks is an
+    /// error, and so is one of `classes` without a picture unless `allow_missing`.
+    pub fn join(self, classes: &[String], allow_missing: bool) -> Result<Dataset, DataError> {
+        let rows = self.disagreements(classes, allow_missing, |_| String::new());
+        let advice = match rows.iter().any(|row| !classes.contains(&row.class)) {
+            true => "rename or remove the unknown folders, or train a network that knows them",
+            false => "add pictures of these classes, or pass --allow-missing where a class may be absent",
+        };
+        self.relabel(classes, rows, ["class", "network", "this data"], advice)
+    }
+
+    /// The same pictures, a validation split, under the labels of the training split.
+    pub fn join_train(self, train: &Dataset) -> Result<Dataset, DataError> {
+        let counts = train.counts();
+        let rows = self
+            .disagreements(&train.classes, false, |label| format!("  {} in train", pictures(counts[label])));
+        let advice = "give both splits the same class folders, each with pictures";
+        self.relabel(&train.classes, rows, ["class", "train", "val"], advice)
+    }
+
+    /// The classes without a picture here, each with a remark, then those that the authority lacks.
+    fn disagreements(
+        &self,
+        authority: &[String],
+        allow_missing: bool,
+        remark: impl Fn(usize) -> String,
+    ) -> Vec<Row> {
+        let here: HashMap<&str, usize> =
+            self.classes.iter().map(String::as_str).zip(self.counts()).filter(|c| c.1 > 0).collect();
+        let missing = authority.iter().enumerate().filter(|(_, class)| !here.contains_key(class.as_str()));
+        let missing = missing.map(|(label, class)| Row {
+            class: class.clone(),
+            authority: "known",
+            here: pictures(0),
+            remark: remark(label),
+        });
+        let unknown = self.classes.iter().filter(|class| !authority.contains(class)).map(|class| {
+            let alike = |a: &String| strsim::jaro_winkler(&a.to_lowercase(), &class.to_lowercase());
+            let nearest = authority.iter().map(|a| (alike(a), a)).max_by(|a, b| a.0.total_cmp(&b.0));
+            let nearest = nearest.filter(|near| near.0 > ALIKE);
+            Row {
+                class: class.clone(),
+                authority: "unknown",
+                here: pictures(here.get(class.as_str()).copied().unwrap_or(0)),
+                remark: nearest.map_or(String::new(), |(_, name)| format!("  did you mean `{name}`?")),
+            }
+        });
+        missing.filter(|_| !allow_missing).chain(unknown).collect()
+    }
+
+    fn relabel(
+        mut self,
+        authority: &[String],
+        rows: Vec<Row>,
+        head: [&str; 3],
+        advice: &str,
+    ) -> Result<Dataset, DataError> {
+        if !rows.is_empty() {
+            return Err(DataError::Classes { path: self.root, table: table(&rows, head) + advice });
+        }
+        let labels: HashMap<&str, u32> = authority.iter().map(String::as_str).zip(0..).collect();
+        // An empty folder of a class that may be missing has no label and needs none.
+        let labels: Vec<u32> = self
+            .classes
+            .iter()
+            .map(|class| labels.get(class.as_str()).copied().unwrap_or_default())
+            .collect();
+        self.samples.iter_mut().for_each(|s| s.label = labels[s.label as usize]);
+        self.classes = authority.to_vec();
+        Ok(self)
+    }
+}
+
+/// Names this similar (Jaro-Winkler, case aside) are taken for slips of each other.
+const ALIKE: f64 = 0.85;
+
+/// A class about which a data set and its authority disagree.
+struct Row {
+    class: String,
+    authority: &'static str,
+    here: String,
+    remark: String,
+}
+
+fn pictures(count: usize) -> String {
+    match count {
+        0 => "no picture".into(),
+        1 => "1 picture".into(),
+        n => format!("{n} pictures"),
+    }
+}
+
+fn table(rows: &[Row], [class, authority, here]: [&str; 3]) -> String {
+    let width = rows.iter().map(|r| r.class.chars().count()).max().unwrap_or(0).max(class.len());
+    let line = |a: &str, b: &str, c: &str, d: &str| format!("  {a:width$}  {b:8}  {c}{d}\n");
+    rows.iter().fold(line(class, authority, here, ""), |text, r| {
+        text + &line(&r.class, r.authority, &r.here, &r.remark)
+    })
+}
