@@ -169,7 +169,9 @@ fn split_folders_go_by_many_names() {
         [("Train", "Valid"), ("training", "validation"), ("TRAIN", "test"), ("train", "Testing")]
     {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        [train, val].map(|split| ["a", "b"].map(|c| class(&dir.path().join(split), c, 2)));
+        for split in [train, val] {
+            ["a", "b"].iter().for_each(|c| class(&dir.path().join(split), c, 2));
+        }
         let splits = open_splits(dir.path(), None, 1).expect("valid");
         assert_eq!((splits.train.classes.len(), splits.val.counts()), (2, vec![2, 2]), "{train}, {val}");
         assert!(
@@ -187,7 +189,7 @@ fn split_folders_go_by_many_names() {
 #[test]
 fn a_class_may_be_called_train() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    ["bus", "car", "train"].map(|c| class(dir.path(), c, 4));
+    ["bus", "car", "train"].iter().for_each(|c| class(dir.path(), c, 4));
     let splits = open_splits(dir.path(), Some(0.25), 1).expect("valid");
     assert_eq!(
         (splits.train.classes, splits.val.samples.len()),
@@ -198,8 +200,10 @@ fn a_class_may_be_called_train() {
 #[test]
 fn empty_and_misspelt_classes_are_in_the_table() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    ["rose", "tulip", "violet"].map(|c| class(&dir.path().join("train"), c, 2));
-    [("Rose", 1), ("tulip", 0), ("violet", 1)].map(|(c, n)| class(&dir.path().join("val"), c, n));
+    ["rose", "tulip", "violet"].iter().for_each(|c| class(&dir.path().join("train"), c, 2));
+    [("Rose", 1), ("tulip", 0), ("violet", 1)]
+        .iter()
+        .for_each(|(c, n)| class(&dir.path().join("val"), c, *n));
     let error = open_splits(dir.path(), None, 1).expect_err("they disagree").to_string();
     for row in [
         "class  train     val",

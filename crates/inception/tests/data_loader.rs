@@ -110,7 +110,9 @@ fn a_bad_picture_stops_or_is_left_out_and_reported() {
 fn a_skipped_picture_moves_no_other_to_another_batch() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let data = dataset(dir.path(), 14);
-    [1, 3, 4, 5, 6, 7].map(|i| fs::write(dir.path().join(format!("{i}.png")), "").expect("written"));
+    for i in [1, 3, 4, 5, 6, 7] {
+        fs::write(dir.path().join(format!("{i}.png")), "").expect("written");
+    }
     for workers in [1, 2, 5] {
         let mut loader = Loader::new(Request {
             on_bad: OnBad::Skip,
