@@ -71,7 +71,7 @@ fn draw_one(figure: &Figure, area: &Area) -> Result<(), Box<dyn std::error::Erro
         .y_labels(8)
         .x_label_formatter(&|v| format!("{v:.0}"))
         .y_label_formatter(&|v| format!("{}", (v * 1000.0).round() / 1000.0))
-        .light_line_style(RGBColor(240, 240, 240))
+        .light_line_style(TRANSPARENT)
         .bold_line_style(RGBColor(220, 220, 220))
         .axis_desc_style(("sans-serif", 15))
         .label_style(("sans-serif", 13))

@@ -142,15 +142,31 @@ fn grey(p: &[u8]) -> f32 {
     0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])
 }
 
+/// The nearest byte. The addition and the cut are instructions, `f32::round` would be a call.
+fn to_byte(x: f32) -> u8 {
+    (x.clamp(0.0, 255.0) + 0.5) as u8
+}
+
 /// `factor · pixel + (1 − factor) · other`, clipped.
 fn blend(pixels: &mut [u8], factor: f32, other: impl Fn(&[u8]) -> f32) {
     for p in pixels.chunks_exact_mut(3) {
         let base = other(p) * (1.0 - factor);
-        p.iter_mut().for_each(|v| *v = (factor * f32::from(*v) + base).round().clamp(0.0, 255.0) as u8);
+        p.iter_mut().for_each(|v| *v = to_byte(factor * f32::from(*v) + base));
     }
 }
 
-/// Turns every colour by `turns` of the HSV circle.
+/// `x` from −6 to 12 on the circle of 6 sextants; a remainder would cost most of the colour steps' time.
+fn wrap(x: f32) -> f32 {
+    if x < 0.0 {
+        x + 6.0
+    } else if x >= 6.0 {
+        x - 6.0
+    } else {
+        x
+    }
+}
+
+/// Turns every colour by `turns` of the HSV circle, −1 to 1.
 fn turn_hue(pixels: &mut [u8], turns: f32) {
     for p in pixels.chunks_exact_mut(3) {
         let [r, g, b] = [f32::from(p[0]), f32::from(p[1]), f32::from(p[2])];
@@ -166,11 +182,11 @@ fn turn_hue(pixels: &mut [u8], turns: f32) {
         } else {
             4.0 + (r - g) / range
         };
-        let hue = (sextant + 6.0 * turns).rem_euclid(6.0);
+        let hue = wrap(sextant + 6.0 * turns);
         // Distance of each channel's peak on the circle decides its value.
         for (v, offset) in p.iter_mut().zip([5.0, 3.0, 1.0]) {
-            let k = (offset + hue).rem_euclid(6.0);
-            *v = (high - range * k.min(4.0 - k).clamp(0.0, 1.0)).round() as u8;
+            let k = wrap(offset + hue);
+            *v = to_byte(high - range * k.min(4.0 - k).clamp(0.0, 1.0));
         }
     }
 }
