@@ -6,7 +6,7 @@ use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
 
 use crate::device::Device;
-use crate::layout::{Layout, Place, conv_plan, pool_shape};
+use crate::layout::{Layout, Place, conv_plan, has_relu, pool_shape};
 
 /// A network ready to predict. `Send + Sync`; every run brings its own [`Scratch`].
 pub struct Model {
@@ -144,7 +144,7 @@ fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &D
             get(Role::Bias).expect("a convolution without batch norm has a bias").to_vec()
         }
     };
-    let relu = matches!(graph.node(id).op, Op::Conv { after: inception_graph::After::BnRelu, .. });
+    let relu = has_relu(&graph.node(id).op);
     Folded { plan, packed, bias, relu }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use inception_graph::{Graph, NodeId, Op, Shape};
+use inception_graph::{After, Graph, NodeId, Op, Shape};
 use inception_kernels::conv::{ConvPlan, ConvShape};
 use inception_kernels::pool2d::PoolShape;
 use inception_kernels::{View, ViewMut};
@@ -137,4 +137,9 @@ pub(crate) fn conv_plan(graph: &Graph, id: NodeId) -> Option<ConvPlan> {
 /// Window of a pooling node over pictures of shape `x`.
 pub(crate) fn pool_shape(x: Shape, size: usize, stride: usize, pad: inception_graph::Pad) -> PoolShape {
     PoolShape { input: [x.h, x.w], size, stride, pad: pad.amount(size) }
+}
+
+/// Whether a ReLU ends the box of a convolution.
+pub(crate) fn has_relu(op: &Op) -> bool {
+    matches!(op, Op::Conv { after: After::BnRelu, .. })
 }

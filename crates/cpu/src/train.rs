@@ -18,7 +18,7 @@ use inception_kernels::{View, ViewMut};
 use rand::RngExt;
 
 use crate::device::Device;
-use crate::layout::{Layout, conv_plan, pool_shape};
+use crate::layout::{Layout, conv_plan, has_relu, pool_shape};
 use crate::optimizer::State;
 use crate::step::{StepError, StepOptions, StepReport};
 
@@ -371,8 +371,4 @@ impl Trainer {
         };
         StepError::NotFinite { node: names[found.unwrap_or(self.logits.0)].to_string(), what }
     }
-}
-
-fn has_relu(op: &Op) -> bool {
-    matches!(op, Op::Conv { after: After::BnRelu, .. })
 }

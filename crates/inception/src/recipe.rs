@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use crate::data::{Eval, OnBad, Train};
 use crate::engine;
+use crate::exit::UsageError;
 use crate::schedule::Schedule;
 
 /// The built-in recipes.
@@ -86,6 +87,13 @@ pub struct Recipe {
     pub schedule: Schedule,
     pub train: Train,
     pub eval: Eval,
+}
+
+/// Key and value of a `--set KEY=VALUE`.
+pub fn parse_set(set: &str) -> Result<(String, String), UsageError> {
+    let expected = || UsageError(format!("--set {set}: expected KEY=VALUE, for example --set epochs=90"));
+    let (key, value) = set.split_once('=').ok_or_else(expected)?;
+    Ok((key.trim().into(), value.trim().into()))
 }
 
 impl Recipe {

@@ -10,7 +10,7 @@ use crate::demo::Demo;
 use crate::exit::{Exit, UsageError};
 use crate::interrupt;
 use crate::progress::{duration, say};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, parse_set};
 use crate::run_dir::timestamp;
 
 /// Arguments of `inception demo`.
@@ -45,9 +45,7 @@ pub fn run(args: DemoArgs) -> Result<Exit> {
             .flatten()
             .collect();
     for set in &args.sets {
-        let (key, value) =
-            set.split_once('=').ok_or_else(|| UsageError(format!("--set {set}: expected KEY=VALUE")))?;
-        sets.push((key.trim().into(), value.trim().into()));
+        sets.push(parse_set(set)?);
     }
     Recipe::load("demo", &sets).map_err(|e| UsageError(format!("{e:#}")))?;
     let folder = args.output.join(timestamp());

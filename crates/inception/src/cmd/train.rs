@@ -11,7 +11,7 @@ use crate::data::{OnBad, Splits};
 use crate::exit::{Exit, UsageError};
 use crate::interrupt;
 use crate::progress::{Style, duration, say};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, parse_set};
 use crate::run_dir::{RunDir, environment, timestamp};
 use crate::train::{Flow, Job, Run, spec};
 
@@ -129,10 +129,7 @@ impl TrainArgs {
         ];
         let mut sets: Vec<(String, String)> = flags.into_iter().flatten().collect();
         for set in &self.sets {
-            let (key, value) = set.split_once('=').ok_or_else(|| {
-                UsageError(format!("--set {set}: expected KEY=VALUE, for example --set epochs=90"))
-            })?;
-            sets.push((key.trim().into(), value.trim().into()));
+            sets.push(parse_set(set)?);
         }
         Ok(sets)
     }
