@@ -106,30 +106,28 @@ mod tests {
 
     use super::*;
 
-    /// The formula of TensorFlow's `RMSPropOptimizer` in `f64`: the mean square starts at one, epsilon stands inside the
-    /// root, the momentum buffer holds the learning rate.
+    /// Recorded by `reference/rmsprop_tf.py`: the mean square starts at one, epsilon stands inside the root, the momentum
+    /// buffer holds the learning rate.
     #[test]
     fn rmsprop_follows_tensorflow() {
-        let expected = rmsprop_by_hand(&[0.5, -2.0, 3.0, 0.25], &[0.1, 0.1, 0.05, 0.05]);
-        let actual = trajectory(
-            Optimizer::RmsPropTf { decay: 0.9, momentum: 0.9, epsilon: 1.0 },
-            &[0.5, -2.0, 3.0, 0.25],
-            &[0.1, 0.1, 0.05, 0.05],
-        );
-        for (a, e) in actual.iter().zip(expected) {
-            assert!((f64::from(*a) - e).abs() < 1e-6, "{actual:?}");
+        let recorded: Vec<[f32; 6]> = include_str!("../tests/fixtures/rmsprop_tf.csv")
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let values: Vec<f32> = line.split(',').map(|v| v.parse().expect("a number")).collect();
+                values.try_into().expect("six columns")
+            })
+            .collect();
+        assert_eq!(recorded.len(), 300);
+        for run in recorded.chunk_by(|a, b| a[..3] == b[..3]) {
+            let [decay, momentum, epsilon, ..] = run[0];
+            let column = |i: usize| run.iter().map(|row| row[i]).collect::<Vec<f32>>();
+            let rule = Optimizer::RmsPropTf { decay, momentum, epsilon };
+            let weights = trajectory(rule, &column(3), &column(4));
+            for (step, (found, expected)) in weights.iter().zip(column(5)).enumerate() {
+                assert!((found - expected).abs() < 2e-6, "{rule:?}, step {step}: {found}, not {expected}");
+            }
         }
-    }
-
-    fn rmsprop_by_hand(grads: &[f64], rates: &[f64]) -> Vec<f64> {
-        let (mut w, mut ms, mut m) = (1.0, 1.0, 0.0);
-        let step = grads.iter().zip(rates).map(|(g, lr)| {
-            ms = 0.9 * ms + 0.1 * g * g;
-            m = 0.9 * m + lr * g / (ms + 1.0f64).sqrt();
-            w -= m;
-            w
-        });
-        step.collect()
     }
 
     #[test]

@@ -147,8 +147,13 @@ impl Recipe {
                 (0.0..1.0).contains(&self.label_smoothing),
                 "0 to below 1",
             ),
-            ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0, "0 or more"),
-            ("clip_grad", self.clip_grad.into(), self.clip_grad >= 0.0, "0 (no clipping) or more"),
+            ("weight_decay", self.weight_decay.into(), (0.0..=1.0).contains(&self.weight_decay), "0 to 1"),
+            (
+                "clip_grad",
+                self.clip_grad.into(),
+                self.clip_grad >= 0.0 && self.clip_grad.is_finite(),
+                "0 (no clipping) or more",
+            ),
             ("bn_decay", self.bn_decay.into(), (0.0..1.0).contains(&self.bn_decay), "0 to below 1"),
             (
                 "ema_decay",
@@ -163,6 +168,9 @@ impl Recipe {
                 "more than 0",
             ),
             ("schedule.warmup", self.schedule.warmup, (0.0..=1.0).contains(&self.schedule.warmup), "0 to 1"),
+            ("schedule.start", self.schedule.start, (0.0..=1.0).contains(&self.schedule.start), "0 to 1"),
+            ("schedule.end", self.schedule.end, (0.0..=1.0).contains(&self.schedule.end), "0 to 1"),
+            ("schedule.decay", self.schedule.decay, (0.0..=1.0).contains(&self.schedule.decay), "0 to 1"),
             (
                 "schedule.decay_epochs",
                 self.schedule.decay_epochs,
@@ -181,12 +189,32 @@ impl Recipe {
                 (0.0..1.0).contains(&self.optimizer.decay),
                 "0 to below 1",
             ),
-            ("optimizer.epsilon", self.optimizer.epsilon.into(), self.optimizer.epsilon > 0.0, "more than 0"),
+            (
+                "optimizer.epsilon",
+                self.optimizer.epsilon.into(),
+                self.optimizer.epsilon > 0.0 && self.optimizer.epsilon.is_finite(),
+                "more than 0",
+            ),
             ("train.flip", self.train.flip, (0.0..=1.0).contains(&self.train.flip), "0 to 1"),
             ("train.hue", self.train.hue.into(), (0.0..=0.5).contains(&self.train.hue), "0 to 0.5"),
-            ("train.brightness", self.train.brightness.into(), self.train.brightness >= 0.0, "0 or more"),
-            ("train.contrast", self.train.contrast.into(), self.train.contrast >= 0.0, "0 or more"),
-            ("train.saturation", self.train.saturation.into(), self.train.saturation >= 0.0, "0 or more"),
+            (
+                "train.brightness",
+                self.train.brightness.into(),
+                (0.0..=10.0).contains(&self.train.brightness),
+                "0 to 10",
+            ),
+            (
+                "train.contrast",
+                self.train.contrast.into(),
+                (0.0..=10.0).contains(&self.train.contrast),
+                "0 to 10",
+            ),
+            (
+                "train.saturation",
+                self.train.saturation.into(),
+                (0.0..=10.0).contains(&self.train.saturation),
+                "0 to 10",
+            ),
             (
                 "eval.crop_pct",
                 self.eval.crop_pct,
@@ -332,6 +360,8 @@ mod tests {
         assert!(error(&[("optimizer.name", "adam")]).contains("sgd"));
         assert!(error(&[("epochs", "0")]).contains("epochs is 0: expected at least 1"));
         assert!(error(&[("label_smoothing", "1.5")]).contains("label_smoothing is 1.5"));
+        assert!(error(&[("train.brightness", "inf")]).contains("train.brightness is inf: expected 0 to 10"));
+        assert!(error(&[("clip_grad", "inf")]).contains("clip_grad is inf"));
         assert!(error(&[("train.scale", "[0.5, 0.2]")]).contains("train.scale is [0.5, 0.2]"));
         assert!(
             format!("{:#}", Recipe::load("nothing", &[]).expect_err("refused"))

@@ -137,13 +137,37 @@ fn an_output_that_cannot_be_written_is_named() {
     fs::write(place.path("file"), "").unwrap();
     place.run(&[&["train", "data"], &SMALL[..10], &["--output", "file"]].concat()).fails(1, "file");
     if cfg!(target_os = "linux") {
-        // A device that is always full.
+        // A folder in which nobody can create a file.
         let (graph, _, metadata) = inception::checkpoint::load(&place.path("net.safetensors")).unwrap();
         let weights = inception_graph::Weights::init(&graph, 1);
         let error =
             inception::checkpoint::save(std::path::Path::new("/proc/none.safetensors"), &weights, &metadata);
         assert!(error.unwrap_err().to_string().contains("/proc/none.safetensors"));
     }
+}
+
+/// A limit on the size of files fails a write in the middle of a file, as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_leaves_no_half_file() {
+    let place = place();
+    // Blocks of 512 bytes: less than a checkpoint, more than the other files.
+    let limited = "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\"";
+    let ended: Ended = std::process::Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_inception"), "train", "data"])
+        .args(SMALL)
+        .args(["--experiment", "a"])
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap()
+        .into();
+    assert!(ended.stderr.contains("out/a/last.safetensors"), "{}", ended.stderr);
+    ended.fails(1, "nothing of an earlier one is lost");
+    let names: Vec<String> = fs::read_dir(place.path("out/a"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(!names.iter().any(|name| name.contains("safetensors")), "{names:?}");
 }
 
 #[cfg(unix)]
