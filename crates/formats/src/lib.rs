@@ -1,0 +1,156 @@
+//! Reads the tensors of the files in which networks are published.
+//!
+//! ```text
+//! open(path) ─ the first bytes decide ─▶ a Source: names, shapes, types of all tensors; the values of one when asked for
+//! ```
+//! | format | told by | read by |
+//! |---|---|---|
+//! | safetensors | a plausible header length, then `{` | [`safetensors_file`] |
+//!
+//! Knows no network: what the names mean is the caller's business. Nothing in a file is ever executed, a hostile file
+//! gives an error, and memory is bounded by the file's directory and its largest tensor, not by what a file claims.
+
+mod dtype;
+mod error;
+mod safetensors_file;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use dtype::Dtype;
+pub use error::{Error, Problem};
+
+/// What a file says about one tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name, as the file has it.
+    pub name: String,
+    /// Type of its values.
+    pub dtype: Dtype,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl Tensor {
+    /// Number of values, or `None` where it is beyond this machine.
+    pub fn count(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent))
+    }
+
+    /// Bytes of its values.
+    pub fn bytes(&self) -> Option<usize> {
+        self.count()?.checked_mul(self.dtype.size())
+    }
+}
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// <https://github.com/huggingface/safetensors>
+    Safetensors,
+}
+
+impl Format {
+    /// For messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+        }
+    }
+}
+
+/// The tensors of one open file; one implementation a format.
+trait Source {
+    /// Everything the file holds, in the file's own order.
+    fn tensors(&self) -> &[Tensor];
+    /// Appends the values of tensor `index` to `to`: little endian, the last extent contiguous, exactly
+    /// [`Tensor::bytes`] of them.
+    fn read(&mut self, index: usize, to: &mut Vec<u8>) -> Result<(), Problem>;
+    /// Texts that came with the tensors, by name.
+    fn texts(&self) -> &[(String, String)] {
+        &[]
+    }
+}
+
+/// An open file of tensors.
+pub struct TensorFile {
+    path: PathBuf,
+    format: Format,
+    source: Box<dyn Source>,
+    buffer: Vec<u8>,
+}
+
+/// Opens the file of tensors at `path`, whatever its format; a checkpoint of several files by any one of them.
+pub fn open(path: &Path) -> Result<TensorFile, Error> {
+    let failed = |problem: Problem| Error { path: path.into(), problem };
+    let (format, source) = open_source(path).map_err(failed)?;
+    for tensor in source.tensors() {
+        if tensor.bytes().is_none() {
+            return Err(failed(Problem::damaged(format!(
+                "`{}` claims a shape beyond any memory",
+                tensor.name
+            ))));
+        }
+    }
+    Ok(TensorFile { path: path.into(), format, source, buffer: Vec::new() })
+}
+
+fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
+    let mut file = File::open(path).map_err(Problem::Io)?;
+    if file.metadata().map_err(Problem::Io)?.is_dir() {
+        return Err(Problem::Io(io::Error::new(io::ErrorKind::IsADirectory, "is a folder")));
+    }
+    let mut start = Vec::new();
+    file.by_ref().take(64).read_to_end(&mut start).map_err(Problem::Io)?;
+    if safetensors_file::is(&start) {
+        return Ok((Format::Safetensors, Box::new(safetensors_file::Safetensors::open(file)?)));
+    }
+    Err(Problem::unknown(&start))
+}
+
+impl TensorFile {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Everything it holds, in its own order.
+    pub fn tensors(&self) -> &[Tensor] {
+        self.source.tensors()
+    }
+
+    /// Texts that came with the tensors, by name.
+    pub fn texts(&self) -> &[(String, String)] {
+        self.source.texts()
+    }
+
+    /// Little-endian values of tensor `index`, the last extent contiguous.
+    pub fn bytes(&mut self, index: usize) -> Result<&[u8], Error> {
+        let expected = self.source.tensors()[index].bytes().expect("checked when it was opened");
+        self.buffer.clear();
+        let read = self.source.read(index, &mut self.buffer);
+        let read = read.and_then(|()| {
+            let found = self.buffer.len();
+            (found == expected).then_some(()).ok_or_else(|| {
+                let name = &self.source.tensors()[index].name;
+                Problem::damaged(format!(
+                    "`{name}` has {found} bytes of values, its shape asks for {expected}"
+                ))
+            })
+        });
+        read.map_err(|problem| Error { path: self.path.clone(), problem })?;
+        Ok(&self.buffer)
+    }
+
+    /// Values of tensor `index` as `f32`, the last extent contiguous.
+    pub fn values(&mut self, index: usize) -> Result<Vec<f32>, Error> {
+        let dtype = self.source.tensors()[index].dtype;
+        Ok(dtype.to_f32(self.bytes(index)?))
+    }
+}
