@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let graph = build(&Spec::new(net.as_str()).img_size(side).width(width.parse()?).classes(12))?;
     let device = Device::new(None)?;
     let weights = Weights::init(&graph, 0);
-    let pixels: Vec<u8> = (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as u8).collect();
+    let pixels: Vec<f32> =
+        (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect();
     let labels: Vec<u32> = (0..batch as u32).map(|i| i % 12).collect();
     let time = |name: &str, flop: f64, mut f: Box<dyn FnMut() + '_>| {
         f();

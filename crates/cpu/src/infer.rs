@@ -1,6 +1,7 @@
 //! Inference: batch norms folded, weights packed once, buffers shared by lifetime.
 
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
+use inception_kernels::View;
 use inception_kernels::conv::{ConvPlan, Epilogue};
 use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
@@ -53,25 +54,44 @@ impl Model {
         self.slot_sizes.iter().sum::<usize>() * batch * size_of::<f32>()
     }
 
-    /// Values of the output `name` for `pixels`, `[n, side, side, 3]` RGB bytes; `None` where the network has no such output.
-    pub fn run(&self, pixels: &[u8], name: &str, scratch: &mut Scratch) -> Option<Vec<f32>> {
+    /// Values of the output `name` for `input`, `[n, side, side, 3]`; `None` where the network has no such output.
+    pub fn run(&self, input: &[f32], name: &str, scratch: &mut Scratch) -> Option<Vec<f32>> {
         let output = self.graph.output(name)?;
+        let mut values = Vec::new();
+        self.run_and_see(input, output, scratch, |id, view| {
+            if id == output {
+                values.extend((0..view.pixels()).flat_map(|p| view.pixel(p)));
+            }
+        });
+        Some(values)
+    }
+
+    /// Runs all nodes up to `last` on `input`, `[n, side, side, 3]`, and shows the value of each as soon as it is complete.
+    /// An up-projection that is computed together with the sum behind it has none of its own.
+    pub fn run_and_see(
+        &self,
+        input: &[f32],
+        last: NodeId,
+        scratch: &mut Scratch,
+        mut see: impl FnMut(NodeId, View),
+    ) {
         let picture = self.graph.nodes()[0].shape.len();
-        let n = pixels.len() / picture;
-        assert_eq!(pixels.len(), n * picture, "whole pictures of {} bytes", picture);
+        let n = input.len() / picture;
+        assert_eq!(input.len(), n * picture, "whole pictures of {picture} values");
         scratch.slots.resize_with(self.slot_sizes.len(), Vec::new);
         for (slot, &size) in scratch.slots.iter_mut().zip(&self.slot_sizes) {
             slot.resize(size * n, 0.0);
         }
-        for id in self.graph.ids().take(output.0 + 1) {
-            self.run_node(id, pixels, n, &mut scratch.slots);
+        for id in self.graph.ids().take(last.0 + 1) {
+            self.run_node(id, input, n, &mut scratch.slots);
+            if self.layout.fused(id).is_none() {
+                let place = self.layout.place(id);
+                see(id, place.view(&scratch.slots[self.slots[place.buffer]], n));
+            }
         }
-        let place = self.layout.place(output);
-        let view = place.view(&scratch.slots[self.slots[place.buffer]], n);
-        Some((0..view.pixels()).flat_map(|p| view.pixel(p).iter().copied()).collect())
     }
 
-    fn run_node(&self, id: NodeId, pixels: &[u8], n: usize, slots: &mut [Vec<f32>]) {
+    fn run_node(&self, id: NodeId, input: &[f32], n: usize, slots: &mut [Vec<f32>]) {
         let Device { isa, ref pool } = self.device;
         let node = self.graph.node(id);
         let target = self.layout.fused(id).unwrap_or(id);
@@ -84,7 +104,7 @@ impl Model {
             place.view(&slots[self.slots[place.buffer]], n)
         };
         match node.op {
-            Op::Input => elementwise::normalize_bytes(pool, isa, pixels, &mut out[..pixels.len()]),
+            Op::Input => out[..input.len()].copy_from_slice(input),
             Op::Conv { .. } | Op::Linear { .. } => {
                 if let Some(Folded { plan, packed, bias, relu }) = &self.convs[id.0] {
                     let mut epilogue = Epilogue { bias: Some(bias), relu: *relu, ..Epilogue::default() };

@@ -8,6 +8,7 @@ mod device;
 mod infer;
 mod layout;
 mod optimizer;
+pub mod reference;
 mod step;
 mod train;
 

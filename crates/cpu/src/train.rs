@@ -107,10 +107,10 @@ impl Trainer {
         &self.grad
     }
 
-    /// One optimisation step on `pixels` `[n, side, side, 3]` with their `labels`.
+    /// One optimisation step on `input`, `[n, side, side, 3]`, with their `labels`.
     pub fn step(
         &mut self,
-        pixels: &[u8],
+        input: &[f32],
         labels: &[u32],
         options: &StepOptions,
     ) -> Result<StepReport, StepError> {
@@ -119,8 +119,8 @@ impl Trainer {
             return Err(StepError::Label { index, label: labels[index], classes });
         }
         let n = labels.len();
-        assert_eq!(pixels.len(), n * self.graph.nodes()[0].shape.len(), "one picture a label");
-        self.forward(pixels, n, options);
+        assert_eq!(input.len(), n * self.graph.nodes()[0].shape.len(), "one picture a label");
+        self.forward(input, n, options);
         let place = self.layout.place(self.logits);
         let (buffer, len) = (place.buffer, n * classes);
         self.gradients[buffer].resize(len, 0.0);
@@ -150,15 +150,15 @@ impl Trainer {
         Ok(StepReport { loss: loss.mean, correct: loss.correct, grad_norm })
     }
 
-    fn forward(&mut self, pixels: &[u8], n: usize, options: &StepOptions) {
+    fn forward(&mut self, input: &[f32], n: usize, options: &StepOptions) {
         for id in self.graph.ids().take(self.logits.0 + 1) {
             let buffer = self.layout.place(self.layout.fused(id).unwrap_or(id)).buffer;
             self.activations[buffer].resize(self.layout.sizes()[buffer] * n, 0.0);
-            self.forward_node(id, pixels, n, options);
+            self.forward_node(id, input, n, options);
         }
     }
 
-    fn forward_node(&mut self, id: NodeId, pixels: &[u8], n: usize, options: &StepOptions) {
+    fn forward_node(&mut self, id: NodeId, input: &[f32], n: usize, options: &StepOptions) {
         let Device { isa, ref pool } = self.device;
         let Self { graph, layout, nodes, weights, activations, scratch, .. } = self;
         let node = graph.node(id);
@@ -172,7 +172,7 @@ impl Trainer {
             place.view(&activations[place.buffer], n)
         };
         match node.op {
-            Op::Input => elementwise::normalize_bytes(pool, isa, pixels, &mut out),
+            Op::Input => out.copy_from_slice(input),
             Op::Conv { after: After::BnRelu | After::Bn, .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
                 kept.packed.resize(plan.packed_len(), 0.0);

@@ -68,7 +68,7 @@ fn any_batch_and_any_number_of_threads_give_the_same_bits() {
 struct Bench {
     graph: Graph,
     weights: Weights,
-    pixels: Vec<u8>,
+    pixels: Vec<f32>,
     labels: Vec<u32>,
 }
 
@@ -189,8 +189,8 @@ fn running_statistics_and_the_average_follow() {
         for (oy, ox) in (0..37).flat_map(|y| (0..37).map(move |x| (y, x))) {
             for k in 0..27 {
                 let (ky, kx, c) = (k / 9, k / 3 % 3, k % 3);
-                let byte = pixels[((n * side + oy * 2 + ky) * side + ox * 2 + kx) * 3 + c];
-                sum += (f64::from(byte) - 127.5) / 127.5 * f64::from(kernel[k * 8]);
+                let v = pixels[((n * side + oy * 2 + ky) * side + ox * 2 + kx) * 3 + c];
+                sum += f64::from(v) * f64::from(kernel[k * 8]);
             }
             count += 1.0;
         }

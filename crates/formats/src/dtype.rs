@@ -27,6 +27,11 @@ impl Dtype {
         }
     }
 
+    /// Whether its values are fractions.
+    pub fn is_float(self) -> bool {
+        matches!(self, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::Bf16)
+    }
+
     /// The name that safetensors has for it, also for messages.
     pub fn name(self) -> &'static str {
         match self {

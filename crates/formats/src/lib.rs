@@ -52,6 +52,13 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether its tensors are all constants of a graph, weights or not.
+    pub fn is_frozen_graph(self) -> bool {
+        match self {
+            Format::Safetensors => false,
+        }
+    }
+
     /// For messages.
     pub fn name(self) -> &'static str {
         match self {

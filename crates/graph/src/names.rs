@@ -48,10 +48,12 @@ pub enum Axes {
     Same,
     /// `[kh, kw, in, out]` is stored as `[out, in, kh, kw]`.
     OutInHw,
-    /// `[in, out]` is stored as `[out, in]`.
+    /// `[in, out]` or `[1, 1, in, out]` is stored as `[out, in]`.
     OutIn,
     /// `[in, out]` is stored as the kernel of a 1×1 convolution, `[1, 1, in, out]`.
     Pointwise,
+    /// The kernel of a 1×1 convolution, `[1, 1, in, out]`, is stored as `[in, out]`.
+    Matrix,
 }
 
 impl Axes {
@@ -59,8 +61,9 @@ impl Axes {
     pub fn shape(self, shape: &[usize]) -> Vec<usize> {
         match (self, shape) {
             (Axes::OutInHw, &[kh, kw, i, o]) => vec![o, i, kh, kw],
-            (Axes::OutIn, &[i, o]) => vec![o, i],
+            (Axes::OutIn, &[i, o] | &[1, 1, i, o]) => vec![o, i],
             (Axes::Pointwise, &[i, o]) => vec![1, 1, i, o],
+            (Axes::Matrix, &[1, 1, i, o]) => vec![i, o],
             _ => shape.to_vec(),
         }
     }
@@ -68,7 +71,7 @@ impl Axes {
     /// Foreign values of a tensor that has `shape` and `values` here.
     pub fn to_foreign<T: Copy>(self, shape: &[usize], values: &[T]) -> Vec<T> {
         match self {
-            Axes::Same | Axes::Pointwise => values.to_vec(),
+            Axes::Same | Axes::Pointwise | Axes::Matrix => values.to_vec(),
             Axes::OutInHw | Axes::OutIn => transpose(values, rows(shape), shape),
         }
     }
@@ -76,7 +79,7 @@ impl Axes {
     /// Our values of a tensor that has `shape` here and `values` in the file.
     pub fn to_canonical<T: Copy>(self, shape: &[usize], values: &[T]) -> Vec<T> {
         match self {
-            Axes::Same | Axes::Pointwise => values.to_vec(),
+            Axes::Same | Axes::Pointwise | Axes::Matrix => values.to_vec(),
             Axes::OutInHw | Axes::OutIn => untranspose(values, rows(shape), shape),
         }
     }
@@ -254,8 +257,9 @@ impl Family {
         };
         let axes = match (self, param.role) {
             (Family::Torch, Role::Weight) if linear => Axes::OutIn,
-            (Family::Torch, Role::Weight) if base == torch::BOTTLENECK => Axes::OutInHw,
+            (Family::Torch, Role::Weight) if base == torch::BOTTLENECK => Axes::OutIn,
             (Family::Torch, Role::Weight) => Axes::OutInHw,
+            (Family::Slim, Role::Weight) if at.block == "bottleneck" => Axes::Matrix,
             // slim's Inception-v3 ends in a 1×1 convolution.
             (Family::Slim, Role::Weight) if linear && base.ends_with("Conv2d_1c_1x1") => Axes::Pointwise,
             _ => Axes::Same,
@@ -291,9 +295,10 @@ impl<'a> Place<'a> {
             Some((branch.parse().ok()?, digits.parse().ok()?, usize::from(layer.ends_with('b'))))
         };
         let branch: Option<(usize, usize, usize)> = place(&node.name);
-        let depth = branch.map_or(0, |(b, ..)| {
-            let same = graph.nodes().iter().filter_map(|n| place(&n.name).filter(|p| p.0 == b));
-            same.map(|(_, layer, _)| layer + 1).max().unwrap_or(0)
+        // The layers of a branch stand together; only those behind this one can make it deeper.
+        let depth = branch.map_or(0, |(b, layer, _)| {
+            let behind = graph.nodes()[id.0 + 1..].iter().map_while(|n| place(&n.name).filter(|p| p.0 == b));
+            behind.map(|(_, layer, _)| layer + 1).max().unwrap_or(0).max(layer + 1)
         });
         let (kernel, valid) = match node.op {
             Op::Conv { kernel, pad, .. } => (kernel, pad == crate::op::Pad::Valid),

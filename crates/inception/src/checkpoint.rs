@@ -9,7 +9,8 @@
 //! Tensors have the graph's canonical names (`mixed_5b/b1/0/weight`). In `__metadata__`, `format` and `net` are plain
 //! text and every other value is JSON: `img_size`, `width`, `classes`, `preprocessing`, `background`, `provenance`,
 //! `step`, `epoch`, `metrics`. The same weights and metadata give the same bytes, which is why the header is written
-//! here and not by the `safetensors` crate, whose metadata are in random order.
+//! here and not by the `safetensors` crate, whose metadata are in random order. Tensors under `extra/` are no part of the
+//! network: what a published file held beside it, kept so that the file can be made again.
 //!
 //! Saving never leaves half a file: a neighbour is written, synced and renamed. Loading is exact: whatever is missing,
 //! too much, misshapen, of another type or no finite number is listed, all of it, and nothing is loaded.
@@ -20,17 +21,21 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use inception_graph::{Graph, Spec};
+use inception_graph::{Graph, Layout, Spec, Weights};
 use serde::{Deserialize, Serialize};
 
 pub use error::{CheckpointError, TensorProblem};
-pub use read::load;
-pub use write::save;
+pub use read::{load, open};
+pub use write::{Out, Values, save, save_with, write};
 
-use crate::data::Eval;
+use crate::data::{Eval, Preprocessing};
+use crate::weights::Extra;
 
 /// Version of the layout described above, the value of the key `format`.
 pub const FORMAT: &str = "inception/1";
+
+/// What the names of tensors begin with that are no part of the network.
+const EXTRA: &str = "extra/";
 
 /// Keys whose values are plain text; all others hold JSON.
 const PLAIN: [&str; 2] = ["format", "net"];
@@ -60,40 +65,20 @@ pub struct Metadata {
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// What happens to a picture before the network sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Preprocessing {
-    /// Crop and interpolation; the size is the network's.
-    #[serde(flatten)]
-    pub eval: Eval,
-    /// Values of the network's input.
-    pub range: Range,
-    /// Order of the channels.
-    pub channels: Channels,
-    /// Whether a picture is turned as its EXIF orientation says.
-    pub exif: bool,
-}
-
-impl From<Eval> for Preprocessing {
-    fn from(eval: Eval) -> Self {
-        Preprocessing { eval, range: Range::Signed, channels: Channels::Rgb, exif: true }
-    }
-}
-
-/// Values of the network's input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Range {
-    /// `(byte - 127.5) / 127.5`.
-    #[serde(rename = "[-1,1]")]
-    Signed,
-}
-
-/// Order of the channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Channels {
-    /// Red, green, blue.
-    #[serde(rename = "RGB")]
-    Rgb,
+/// A file of weights, read.
+pub struct Checkpoint {
+    /// The network.
+    pub graph: Graph,
+    /// Its weights.
+    pub weights: Weights,
+    /// What is needed to use them.
+    pub metadata: Metadata,
+    /// How the file names things, `None` for our own.
+    pub layout: Option<Layout>,
+    /// What was done by rule when a foreign file was read, a sentence each.
+    pub report: Vec<String>,
+    /// Tensors that are no part of the network, where they were asked for.
+    pub extras: Vec<Extra>,
 }
 
 /// Where weights come from.
@@ -105,11 +90,18 @@ pub struct Provenance {
     pub recipe: Option<String>,
     /// Name of the data set's folder.
     pub data: Option<String>,
+    /// The published file that they were converted from, its format and layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Layout of that file, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
 }
 
 impl Default for Provenance {
     fn default() -> Self {
-        Provenance { tool: concat!("inception ", env!("CARGO_PKG_VERSION")).into(), recipe: None, data: None }
+        let tool = concat!("inception ", env!("CARGO_PKG_VERSION")).into();
+        Provenance { tool, recipe: None, data: None, source: None, layout: None }
     }
 }
 

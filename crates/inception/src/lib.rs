@@ -17,3 +17,4 @@ pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
 pub mod train;
+pub mod weights;

@@ -8,20 +8,6 @@ use crate::{Isa, Pool, View, ViewMut};
 /// Values of a piece of a flat vector: small enough to balance, large enough to be worth a task.
 pub const PIECE: usize = 16 << 10;
 
-/// `out = byte / 127.5 − 1`: the range `[−1, 1]` in which every network of the family takes its pictures.
-pub fn normalize_bytes(pool: &Pool, isa: Isa, bytes: &[u8], out: &mut [f32]) {
-    assert_eq!(bytes.len(), out.len());
-    let out = Parts::new(out);
-    pool.run(bytes.len().div_ceil(PIECE), |i| {
-        let range = piece(i, PIECE, bytes.len());
-        // SAFETY: pieces are disjoint.
-        let out = unsafe { out.part(range.clone()) };
-        isa.vectorize(|| {
-            out.iter_mut().zip(&bytes[range]).for_each(|(o, &b)| *o = (f32::from(b) - 127.5) * (1.0 / 127.5));
-        });
-    });
-}
-
 /// Calls `f(i, parts)` for each of the ascending, disjoint `ranges` with that part of every vector of `data`.
 pub fn for_pieces<const N: usize>(
     pool: &Pool,

@@ -1,188 +1,9 @@
-//! A whole network in naive `f64`; of the engine it uses nothing, of the kernels the reference's window alone.
+//! Networks and pictures for the checks, and the loss.
 
-use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Role, Weights, stream};
-use inception_kernels::reference::Window;
+use inception_graph::{Graph, Role, Weights, stream};
 use rand::RngExt;
 
-/// Whether batch norm uses the batch's statistics or the running ones.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Mode {
-    Training,
-    Inference,
-}
-
-/// Outputs of all nodes for `n` pictures; parameters come in `f64` so that they can be moved by little.
-pub(crate) fn forward(
-    graph: &Graph,
-    params: &[Vec<f64>],
-    pixels: &[u8],
-    n: usize,
-    mode: Mode,
-) -> Vec<Vec<f64>> {
-    let weights = Weights::zeros(graph);
-    let find = |id: NodeId, role: Role| {
-        let i =
-            weights.params().iter().position(|p| p.node == id && p.role == role).expect("has this parameter");
-        &params[i]
-    };
-    let mut values: Vec<Vec<f64>> = Vec::new();
-    for id in graph.ids() {
-        let node = graph.node(id);
-        let x = |i: usize| &values[node.inputs[i].0];
-        let c = node.shape.c;
-        let value: Vec<f64> = match node.op {
-            Op::Input => pixels.iter().map(|&b| (f64::from(b) - 127.5) / 127.5).collect(),
-            Op::Conv { kernel, stride, pad, after, .. } => {
-                let input = graph.input_shape(id);
-                let pad = kernel.map(|k| pad.amount(k));
-                let window = Window { batch: n, input: [input.h, input.w], size: kernel, stride, pad };
-                let mut y = conv(&window, [input.c, c], x(0), find(id, Role::Weight));
-                match after {
-                    After::Bias => {
-                        let bias = find(id, Role::Bias);
-                        y.iter_mut().enumerate().for_each(|(i, v)| *v += bias[i % c]);
-                    }
-                    After::Bn | After::BnRelu => {
-                        let m = (y.len() / c) as f64;
-                        for j in 0..c {
-                            let column = || y.iter().skip(j).step_by(c);
-                            let (mean, variance) = if mode == Mode::Training {
-                                let mean = column().sum::<f64>() / m;
-                                (mean, column().map(|v| (v - mean).powi(2)).sum::<f64>() / m)
-                            } else {
-                                (find(id, Role::Mean)[j], find(id, Role::Variance)[j])
-                            };
-                            let scale = find(id, Role::Gamma)[j] / (variance + f64::from(BN_EPSILON)).sqrt();
-                            let beta = find(id, Role::Beta)[j];
-                            y.iter_mut().skip(j).step_by(c).for_each(|v| *v = (*v - mean) * scale + beta);
-                        }
-                        if after == After::BnRelu {
-                            y.iter_mut().for_each(|v| *v = v.max(0.0));
-                        }
-                    }
-                }
-                y
-            }
-            Op::MaxPool { size, stride, pad } => {
-                pool(graph, id, n, x(0), size, stride, pad.amount(size), None)
-            }
-            Op::AvgPool { size, stride, pad, count_padding } => {
-                pool(graph, id, n, x(0), size, stride, pad.amount(size), Some(count_padding))
-            }
-            Op::Concat => (0..n * node.shape.pixels())
-                .flat_map(|p| {
-                    node.inputs.iter().flat_map(move |&input| {
-                        let c = graph.node(input).shape.c;
-                        (0..c).map(move |j| (input, p * c + j))
-                    })
-                })
-                .map(|(input, at)| values[input.0][at])
-                .collect(),
-            Op::Residual { scale, relu } => {
-                let sum = x(0).iter().zip(x(1)).map(|(a, b)| a + f64::from(scale) * b);
-                sum.map(|v| if relu { v.max(0.0) } else { v }).collect()
-            }
-            Op::GlobalAvgPool => {
-                let area = graph.input_shape(id).pixels();
-                let mean = |i: usize, j: usize| {
-                    (0..area).map(|p| x(0)[(i * area + p) * c + j]).sum::<f64>() / area as f64
-                };
-                (0..n).flat_map(|i| (0..c).map(move |j| (i, j))).map(|(i, j)| mean(i, j)).collect()
-            }
-            Op::Dropout { keep } if mode == Mode::Training => {
-                let random = &mut stream(&[RANDOM[0], RANDOM[1], id.0 as u64]);
-                x(0).iter()
-                    .map(|v| if random.random::<f32>() < keep { v / f64::from(keep) } else { 0.0 })
-                    .collect()
-            }
-            Op::Dropout { .. } => x(0).clone(),
-            Op::Linear { out } => {
-                let (w, bias) = (find(id, Role::Weight), find(id, Role::Bias));
-                let product = |row: &[f64], j: usize| {
-                    bias[j] + row.iter().enumerate().map(|(k, v)| v * w[k * out + j]).sum::<f64>()
-                };
-                x(0).chunks(x(0).len() / n).flat_map(|row| (0..out).map(move |j| product(row, j))).collect()
-            }
-            Op::L2Norm => x(0)
-                .chunks(c)
-                .flat_map(|row| {
-                    let norm = row.iter().map(|v| v * v).sum::<f64>().max(1e-10).sqrt();
-                    row.iter().map(move |v| v / norm)
-                })
-                .collect(),
-        };
-        values.push(value);
-    }
-    values
-}
-
-/// Key of the dropout that every check here uses.
-pub(crate) const RANDOM: [u64; 2] = [5, 9];
-
-/// The kernels' reference takes `f32`; finite differences need more.
-fn conv(window: &Window, channels: [usize; 2], x: &[f64], w: &[f64]) -> Vec<f64> {
-    let [ci, co] = channels;
-    let [oh, ow] = window.output();
-    let mut y = vec![0.0; window.batch * oh * ow * co];
-    for n in 0..window.batch {
-        for oy in 0..oh {
-            for ox in 0..ow {
-                let target = &mut y[((n * oh + oy) * ow + ox) * co..][..co];
-                for ky in 0..window.size[0] {
-                    for kx in 0..window.size[1] {
-                        let iy = (oy * window.stride + ky).wrapping_sub(window.pad[0]);
-                        let ix = (ox * window.stride + kx).wrapping_sub(window.pad[1]);
-                        if iy >= window.input[0] || ix >= window.input[1] {
-                            continue;
-                        }
-                        let pixel = &x[((n * window.input[0] + iy) * window.input[1] + ix) * ci..][..ci];
-                        for (i, v) in pixel.iter().enumerate() {
-                            let row = &w[((ky * window.size[1] + kx) * ci + i) * co..][..co];
-                            target.iter_mut().zip(row).for_each(|(t, w)| *t += v * w);
-                        }
-                    }
-                }
-            }
-        }
-    }
-    y
-}
-
-#[allow(clippy::too_many_arguments, reason = "a helper of one caller")]
-fn pool(
-    graph: &Graph,
-    id: NodeId,
-    n: usize,
-    x: &[f64],
-    size: usize,
-    stride: usize,
-    pad: usize,
-    mean: Option<bool>,
-) -> Vec<f64> {
-    let (input, c) = (graph.input_shape(id), graph.node(id).shape.c);
-    let window = Window { batch: n, input: [input.h, input.w], size: [size; 2], stride, pad: [pad; 2] };
-    let [oh, ow] = window.output();
-    let mut y = Vec::with_capacity(n * oh * ow * c);
-    for i in 0..n {
-        for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
-            for j in 0..c {
-                let cells: Vec<f64> = (0..size * size)
-                    .filter_map(|k| {
-                        let (iy, ix) = (oy * stride + k / size, ox * stride + k % size);
-                        let (iy, ix) = (iy.checked_sub(pad)?, ix.checked_sub(pad)?);
-                        (iy < input.h && ix < input.w).then(|| x[((i * input.h + iy) * input.w + ix) * c + j])
-                    })
-                    .collect();
-                y.push(match mean {
-                    None => cells.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b)),
-                    Some(true) => cells.iter().sum::<f64>() / (size * size) as f64,
-                    Some(false) => cells.iter().sum::<f64>() / cells.len() as f64,
-                });
-            }
-        }
-    }
-    y
-}
+pub(crate) use inception_cpu::reference::{Mode, RANDOM, forward, in_f64};
 
 /// Mean cross-entropy of the output `logits`.
 pub(crate) fn loss(graph: &Graph, values: &[Vec<f64>], labels: &[u32], smoothing: f64) -> f64 {
@@ -195,11 +16,6 @@ pub(crate) fn loss(graph: &Graph, values: &[Vec<f64>], labels: &[u32], smoothing
             - smoothing * row.iter().sum::<f64>() / classes as f64
     });
     each.sum::<f64>() / labels.len() as f64
-}
-
-/// Parameters in `f64`, tensor by tensor.
-pub(crate) fn in_f64(weights: &Weights) -> Vec<Vec<f64>> {
-    (0..weights.params().len()).map(|i| weights.get(i).iter().map(|&v| f64::from(v)).collect()).collect()
 }
 
 /// Weights like those of a trained network: statistics and biases away from their initial values.
@@ -219,20 +35,20 @@ pub(crate) fn lived_in(graph: &Graph, seed: u64) -> Weights {
     weights
 }
 
-/// Bytes of `n` pictures of side `side`, smooth enough to be pictures.
-pub(crate) fn pictures(n: usize, side: usize, seed: u64) -> Vec<u8> {
+/// `n` pictures of side `side` from −1 to 1, smooth enough to be pictures.
+pub(crate) fn pictures(n: usize, side: usize, seed: u64) -> Vec<f32> {
     let random = &mut stream(&[seed, 3]);
     let waves: Vec<[f32; 4]> =
         (0..n * 3).map(|_| std::array::from_fn(|_| random.random_range(0.5..6.0f32))).collect();
-    let mut bytes = Vec::with_capacity(n * side * side * 3);
+    let mut values = Vec::with_capacity(n * side * side * 3);
     for i in 0..n {
         for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
             for [a, b, c, d] in &waves[i * 3..i * 3 + 3] {
                 let (u, v) = (x as f32 / side as f32, y as f32 / side as f32);
                 let wave = (a * u * 6.0 + c).sin() * (b * v * 6.0 + d).cos();
-                bytes.push((127.5 + 100.0 * wave + random.random_range(-20.0..20.0f32)) as u8);
+                values.push(0.8 * wave + random.random_range(-0.15..0.15f32));
             }
         }
     }
-    bytes
+    values
 }

@@ -38,7 +38,7 @@ pub(super) fn base(at: &Place) -> String {
     };
     // The pooling branch has its pool before the convolution.
     let pooled = branch == 3;
-    let split = at.depth == layer + 1 && at.node.name.ends_with(['a', 'b']);
+    let split = at.node.name.ends_with(['a', 'b']);
     let conv = if split {
         format!("mixed/{}", numbered("conv", part))
     } else {

@@ -16,14 +16,20 @@ pub enum CheckpointError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The file is something else, or damaged.
-    NotACheckpoint {
+    /// The file is no file of weights, or damaged.
+    File(inception_formats::Error),
+    /// Its tensors are of no network of the family.
+    UnknownNetwork {
         /// The file.
         path: PathBuf,
-        /// What it looks like.
-        reason: String,
+        /// How many tensors it has.
+        tensors: usize,
+        /// Names of the first of them.
+        first: Vec<String>,
+        /// The most similar network, its layout, and the share of its names that are there in percent.
+        nearest: Option<(String, &'static str, usize)>,
     },
-    /// A sound safetensors file without the metadata that this tool needs, or with values it does not know.
+    /// Metadata with values that this version does not know.
     Metadata {
         /// The file.
         path: PathBuf,
@@ -57,11 +63,15 @@ pub enum TensorProblem {
         name: String,
         /// Its shape in the network.
         expected: Vec<usize>,
+        /// The most similar name in the file.
+        nearest: Option<String>,
     },
     /// The file has it, the network does not.
     Extra {
         /// Its name.
         name: String,
+        /// The most similar name in the network.
+        nearest: Option<String>,
     },
     /// It has another shape.
     Shape {
@@ -90,11 +100,27 @@ pub enum TensorProblem {
     },
 }
 
+/// Problems that a message lists.
+const SHOWN: usize = 40;
+
+/// `; is it …?`
+struct Near<'a>(&'a Option<String>);
+
+impl std::fmt::Display for Near<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |name| write!(f, "; the nearest is `{name}`"))
+    }
+}
+
 impl std::fmt::Display for TensorProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            TensorProblem::Missing { name, expected } => write!(f, "`{name}` {expected:?} is missing"),
-            TensorProblem::Extra { name } => write!(f, "`{name}` is not a tensor of the network"),
+            TensorProblem::Missing { name, expected, nearest } => {
+                write!(f, "`{name}` {expected:?} is missing{}", Near(nearest))
+            }
+            TensorProblem::Extra { name, nearest } => {
+                write!(f, "`{name}` is not a tensor of the network{}", Near(nearest))
+            }
             TensorProblem::Shape { name, expected, found } => {
                 write!(f, "`{name}` has shape {found:?}, expected {expected:?}")
             }
@@ -110,8 +136,19 @@ impl std::fmt::Display for CheckpointError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             CheckpointError::Io { action, path, .. } => write!(f, "cannot {action} {}", path.display()),
-            CheckpointError::NotACheckpoint { path, reason } => {
-                write!(f, "{} is not a checkpoint: {reason}", path.display())
+            CheckpointError::File(error) => error.fmt(f),
+            CheckpointError::UnknownNetwork { path, tensors, first, nearest } => {
+                write!(f, "{} has {tensors} tensors of no network that is known here", path.display())?;
+                if !first.is_empty() {
+                    write!(f, "; the first are `{}`", first.join("`, `"))?;
+                }
+                match nearest {
+                    Some((net, layout, percent)) => write!(
+                        f,
+                        "; the nearest is {net} in the layout {layout} with {percent} % of its names (-m {net} lists what differs)"
+                    ),
+                    None => write!(f, " (`inception info` lists the networks)"),
+                }
             }
             CheckpointError::Metadata { path, reason } => {
                 write!(f, "metadata of {}: {reason}", path.display())
@@ -122,7 +159,11 @@ impl std::fmt::Display for CheckpointError {
             CheckpointError::Tensors { path, net, problems } => {
                 let (n, s) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
                 write!(f, "{} does not fit {net}, nothing was loaded ({n} problem{s}):", path.display())?;
-                problems.iter().try_for_each(|p| write!(f, "\n  {p}"))
+                problems.iter().take(SHOWN).try_for_each(|p| write!(f, "\n  {p}"))?;
+                if n > SHOWN {
+                    write!(f, "\n  … and {} more", n - SHOWN)?;
+                }
+                Ok(())
             }
         }
     }
@@ -133,7 +174,8 @@ impl std::error::Error for CheckpointError {
         match self {
             CheckpointError::Io { source, .. } => Some(source),
             CheckpointError::Graph { source, .. } => Some(source),
-            CheckpointError::NotACheckpoint { .. }
+            CheckpointError::File(error) => std::error::Error::source(error),
+            CheckpointError::UnknownNetwork { .. }
             | CheckpointError::Metadata { .. }
             | CheckpointError::Tensors { .. } => None,
         }

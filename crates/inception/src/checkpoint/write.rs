@@ -4,16 +4,69 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use inception_formats::Dtype;
 use inception_graph::Weights;
 use serde_json::{Map, Value, json};
 
-use super::{CheckpointError, FORMAT, Metadata, PLAIN};
+use super::{CheckpointError, EXTRA, FORMAT, Metadata, PLAIN};
+use crate::weights::Extra;
+
+/// A tensor to be written.
+pub struct Out<'a> {
+    /// Its name.
+    pub name: String,
+    /// Type of its values.
+    pub dtype: Dtype,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Its values.
+    pub values: Values<'a>,
+}
+
+/// Values of a tensor to be written.
+pub enum Values<'a> {
+    /// As they are in memory.
+    F32(&'a [f32]),
+    /// Made when their turn comes, so that one tensor at a time is in memory.
+    Made(Box<dyn Fn() -> Vec<f32> + 'a>),
+    /// Little endian.
+    Bytes(&'a [u8]),
+}
 
 /// Writes `weights` and `metadata` to `path`. A file that is there already stays whole until the new one is on the disk.
 pub fn save(path: &Path, weights: &Weights, metadata: &Metadata) -> Result<(), CheckpointError> {
+    save_with(path, weights, metadata, &[])
+}
+
+/// The same with tensors that are no part of the network.
+pub fn save_with(
+    path: &Path,
+    weights: &Weights,
+    metadata: &Metadata,
+    extras: &[Extra],
+) -> Result<(), CheckpointError> {
+    let failed = |source| CheckpointError::Io { action: "write", path: path.into(), source };
+    let texts = texts(metadata).map_err(failed)?;
+    let own = weights.params().iter().enumerate().map(|(i, param)| Out {
+        name: param.name.clone(),
+        dtype: Dtype::F32,
+        shape: param.shape.clone(),
+        values: Values::F32(weights.get(i)),
+    });
+    let beside = extras.iter().map(|extra| Out {
+        name: format!("{EXTRA}{}", extra.name),
+        dtype: extra.dtype,
+        shape: extra.shape.clone(),
+        values: Values::Bytes(&extra.bytes),
+    });
+    write(path, texts, own.chain(beside).collect())
+}
+
+/// Writes a safetensors file of `tensors`, in their order, with `texts`. Safe as [`save`].
+pub fn write(path: &Path, texts: Map<String, Value>, tensors: Vec<Out>) -> Result<(), CheckpointError> {
     let failed = |source| CheckpointError::Io { action: "write", path: path.into(), source };
     let (temp, file) = neighbour(path).map_err(failed)?;
-    let written = write_to(file, weights, metadata).and_then(|()| std::fs::rename(&temp, path));
+    let written = write_to(file, texts, tensors).and_then(|()| std::fs::rename(&temp, path));
     if written.is_err() {
         // The first error is the one to report.
         let _ = std::fs::remove_file(&temp);
@@ -38,28 +91,36 @@ fn neighbour(path: &Path) -> io::Result<(PathBuf, File)> {
     Ok((temp, file))
 }
 
-fn write_to(file: File, weights: &Weights, metadata: &Metadata) -> io::Result<()> {
-    let header = header(weights, metadata)?;
+fn write_to(file: File, texts: Map<String, Value>, tensors: Vec<Out>) -> io::Result<()> {
+    let header = header(texts, &tensors)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
-    for value in &weights.data {
-        out.write_all(&value.to_le_bytes())?;
+    let floats = |out: &mut BufWriter<File>, values: &[f32]| {
+        values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
+    };
+    for tensor in tensors {
+        match tensor.values {
+            Values::F32(values) => floats(&mut out, values)?,
+            Values::Made(make) => floats(&mut out, &make())?,
+            Values::Bytes(bytes) => out.write_all(bytes)?,
+        }
     }
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
 /// The header, padded with blanks so that the values begin at a multiple of 8 bytes.
-fn header(weights: &Weights, metadata: &Metadata) -> io::Result<Vec<u8>> {
+fn header(texts: Map<String, Value>, tensors: &[Out]) -> io::Result<Vec<u8>> {
     let mut header = Map::new();
-    header.insert("__metadata__".into(), Value::Object(texts(metadata)?));
-    for (i, param) in weights.params().iter().enumerate() {
-        let bytes = weights.range(i);
-        let offsets = [bytes.start * size_of::<f32>(), bytes.end * size_of::<f32>()];
-        header.insert(
-            param.name.clone(),
-            json!({"dtype": "F32", "shape": param.shape, "data_offsets": offsets}),
-        );
+    if !texts.is_empty() {
+        header.insert("__metadata__".into(), Value::Object(texts));
+    }
+    let mut start = 0;
+    for Out { name, dtype, shape, .. } in tensors {
+        let end = start + shape.iter().product::<usize>() * dtype.size();
+        let entry = json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [start, end]});
+        header.insert(name.clone(), entry);
+        start = end;
     }
     let mut text = serde_json::to_vec(&header)?;
     text.resize(text.len().next_multiple_of(8), b' ');

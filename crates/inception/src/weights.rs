@@ -1,0 +1,20 @@
+//! Weights that other programs published: recognised, checked, loaded, and proved to be understood.
+//!
+//! ```text
+//! file ─ inception-formats ─▶ names, shapes ─ alias ─▶ standard names ─ recognise ─▶ network, layout
+//!      ─ rules ─▶ what is no part of the network, each kind with its reason ─ assemble ─▶ weights, metadata, report
+//! ```
+//! A file either fits a network exactly or is refused with every difference. What is left out or filled in follows a
+//! rule and is reported.
+
+mod alias;
+mod assemble;
+pub mod formula;
+pub mod imagenet;
+mod preset;
+mod recognise;
+pub mod recorded;
+mod rules;
+
+pub use assemble::{Extra, load};
+pub use recognise::Recognised;

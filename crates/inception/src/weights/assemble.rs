@@ -1,0 +1,165 @@
+//! From a recognised file to weights, metadata and a report.
+
+use std::collections::BTreeMap;
+
+use inception_formats::{Dtype, TensorFile};
+use inception_graph::{Role, Weights};
+
+use super::alias;
+use super::imagenet;
+use super::preset;
+use super::recognise::{self, Index, Recognised};
+use super::rules::{self, Reason};
+use crate::checkpoint::{Checkpoint, CheckpointError, Metadata, TensorProblem};
+
+/// A tensor that is kept beside the network, so that the file can be made again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extra {
+    /// Its name in the file.
+    pub name: String,
+    /// Type of its values.
+    pub dtype: Dtype,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Its values, little endian.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads the weights of a foreign `file`. `net` settles which of several networks with the same tensors is meant;
+/// `keep_extras` keeps what is no part of the network.
+pub fn load(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Checkpoint, CheckpointError> {
+    let mut standard = alias::standard(&file);
+    let found = recognise::recognise(&file, &mut standard.names, net)?;
+    let names = &standard.names;
+    let (layout, format) = (found.layout, file.format());
+    let index = recognise::index(names, &file);
+
+    let taken = found.names.iter().flatten().filter_map(|f| index.get(f.name.as_str())).map(|&(i, _)| i);
+    let taken: std::collections::HashSet<usize> = taken.collect();
+    let mut left: BTreeMap<Reason, Vec<usize>> = BTreeMap::new();
+    let mut unexpected = Vec::new();
+    for (i, (name, tensor)) in names.iter().zip(file.tensors()).enumerate().filter(|(i, _)| !taken.contains(i)) {
+        match rules::reason(layout, format, name, tensor) {
+            Some(reason) => left.entry(reason).or_default().push(i),
+            None => unexpected.push(i),
+        }
+    }
+    let mut problems = differences(&found, &index);
+    problems.extend(unexpected.iter().map(|&i| TensorProblem::Extra {
+        name: names[i].clone(),
+        nearest: nearest(&names[i], found.names.iter().flatten().map(|f| f.name.as_str())),
+    }));
+    let broken = |problems| CheckpointError::Tensors {
+        path: file.path().into(),
+        net: format!("{} in the layout {}", found.graph.spec().net, layout.name()),
+        problems,
+    };
+    if !problems.is_empty() {
+        return Err(broken(problems));
+    }
+    let sources: Vec<Option<usize>> =
+        found.names.iter().map(|f| f.as_ref().map(|f| index[f.name.as_str()].0)).collect();
+    let path = file.path().to_path_buf();
+    let (weights, problems) = read(&found, &sources, &mut file)?;
+    if !problems.is_empty() {
+        let net = format!("{} in the layout {}", found.graph.spec().net, layout.name());
+        return Err(CheckpointError::Tensors { path, net, problems });
+    }
+
+    let auxiliary = left.contains_key(&Reason::AuxiliaryHead);
+    let mut preprocessing = preset::preprocessing(layout, &found.graph.spec().net, auxiliary);
+    let tag = preset::beside(&path, &mut preprocessing)
+        .map_err(|reason| CheckpointError::Metadata { path: path.clone(), reason })?;
+    let mut report = vec![];
+    if let Some(prefix) = standard.prefix {
+        report.push(format!("`{prefix}` taken off every name"));
+    }
+    if standard.averages > 0 {
+        report.push(format!("{} moving averages taken in place of the weights", standard.averages));
+    }
+    report.extend(left.iter().map(|(reason, tensors)| reason.describe(tensors.len())));
+    let gammas = found.names.iter().zip(weights.params()).filter(|(f, p)| f.is_none() && p.role == Role::Gamma).count();
+    if gammas > 0 {
+        report.push(format!("{gammas} batch norms without a scale: ones"));
+    }
+    if let Some(tag) = &tag {
+        report.push(format!("preprocessing of {tag}, from the config.json beside it"));
+    }
+    let classes = found.graph.classes();
+    if classes == 1001 {
+        report.push("1001 classes: class 0 is the background, the others are ImageNet's".into());
+    }
+    let mut extras = Vec::new();
+    if keep_extras {
+        for i in left.into_values().flatten() {
+            let tensor = file.tensors()[i].clone();
+            let bytes = file.bytes(i).map_err(CheckpointError::File)?.to_vec();
+            extras.push(Extra { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, bytes });
+        }
+    }
+    let mut metadata = Metadata::new(&found.graph, imagenet::names(classes), preprocessing.eval);
+    metadata.preprocessing = preprocessing;
+    metadata.background = (classes == 1001).then_some(0);
+    metadata.provenance.source = Some(format!(
+        "{} ({}, layout {})",
+        path.file_name().unwrap_or_default().to_string_lossy(),
+        format.name(),
+        layout.name()
+    ));
+    metadata.provenance.layout = Some(layout.name().into());
+    Ok(Checkpoint { graph: found.graph, weights, metadata, layout: Some(layout), report, extras })
+}
+
+/// What is missing or misshapen.
+fn differences(found: &Recognised, index: &Index) -> Vec<TensorProblem> {
+    let params = found.graph.params();
+    let mut problems = Vec::new();
+    for (param, foreign) in params.iter().zip(&found.names) {
+        let Some(foreign) = foreign else { continue };
+        let (name, expected) = (foreign.name.clone(), foreign.axes.shape(&param.shape));
+        match index.get(name.as_str()) {
+            None => {
+                let nearest = nearest(&name, index.keys().copied());
+                problems.push(TensorProblem::Missing { name, expected, nearest });
+            }
+            Some((_, tensor)) if tensor.shape != expected => {
+                problems.push(TensorProblem::Shape { name, expected, found: tensor.shape.clone() });
+            }
+            Some((_, tensor)) if !tensor.dtype.is_float() => {
+                problems.push(TensorProblem::Type { name, found: tensor.dtype.name().into() });
+            }
+            Some(_) => {}
+        }
+    }
+    problems
+}
+
+/// The most similar of `names`, where one is similar at all.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let near = names.map(|n| (strsim::jaro_winkler(name, n), n)).max_by(|a, b| a.0.total_cmp(&b.0));
+    near.filter(|(similar, n)| *similar > 0.9 && *n != name).map(|(_, n)| n.into())
+}
+
+/// All values, tensor by tensor, and those that are no finite numbers.
+fn read(
+    found: &Recognised,
+    sources: &[Option<usize>],
+    file: &mut TensorFile,
+) -> Result<(Weights, Vec<TensorProblem>), CheckpointError> {
+    let mut weights = Weights::zeros(&found.graph);
+    let mut problems = Vec::new();
+    for (i, (source, foreign)) in sources.iter().zip(&found.names).enumerate() {
+        let (Some(source), Some(foreign)) = (source, foreign) else {
+            weights.get_mut(i).fill(1.0);
+            continue;
+        };
+        let values = file.values(*source).map_err(CheckpointError::File)?;
+        let bad = values.iter().filter(|v| !v.is_finite()).count();
+        if bad > 0 {
+            problems.push(TensorProblem::NotFinite { name: foreign.name.clone(), bad, len: values.len() });
+        }
+        let shape = weights.params()[i].shape.clone();
+        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&shape, &values));
+    }
+    Ok((weights, problems))
+}

@@ -1,0 +1,55 @@
+//! The 1000 classes of ImageNet in the order of every published classifier: ascending WordNet synsets.
+
+/// Synset and name of each class, `n01440764` and `tench` first.
+pub fn classes() -> impl ExactSizeIterator<Item = (&'static str, &'static str)> {
+    let lines: Vec<_> = include_str!("imagenet.tsv").lines().filter_map(|line| line.split_once('\t')).collect();
+    lines.into_iter()
+}
+
+/// Name of the class in front of the 1000 in files of 1001.
+pub const BACKGROUND: &str = "background";
+
+/// Names for a classifier of `count` classes that brings none: ImageNet's for 1000, the same behind [`BACKGROUND`] for
+/// 1001, numbers otherwise.
+pub fn names(count: usize) -> Vec<String> {
+    let imagenet = || classes().map(|(_, name)| name.to_string());
+    match count {
+        1000 => imagenet().collect(),
+        1001 => std::iter::once(BACKGROUND.to_string()).chain(imagenet()).collect(),
+        _ => (0..count).map(|i| i.to_string()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WordNet's lemmas of each synset, written by `reference/imagenet_classes.py`.
+    const LEMMAS: &str = include_str!("../../tests/fixtures/imagenet_lemmas.tsv");
+
+    #[test]
+    fn order_and_names_agree_with_a_second_source() {
+        let lemmas: Vec<(&str, &str)> = LEMMAS.lines().filter_map(|l| l.split_once('\t')).collect();
+        assert_eq!((classes().len(), lemmas.len()), (1000, 1000));
+        let mut last = "";
+        let mut other = Vec::new();
+        for ((synset, name), (expected, words)) in classes().zip(lemmas) {
+            assert!(last < synset, "{last} stands before {synset}");
+            assert_eq!(synset, expected);
+            if !words.split(", ").any(|word| word.eq_ignore_ascii_case(name)) {
+                other.push(name);
+            }
+            last = synset;
+        }
+        // Two names are WordNet's with a word that tells them from a namesake.
+        assert_eq!(other, ["crane bird", "maillot tank suit"]);
+    }
+
+    #[test]
+    fn a_thousand_and_one_have_the_same_names_one_further() {
+        let (thousand, more) = (names(1000), names(1001));
+        assert_eq!(more[0], BACKGROUND);
+        assert_eq!(more[1..], thousand);
+        assert_eq!(names(3), ["0", "1", "2"]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Tensors that published files hold beside the network, each kind with the reason why it is left out.
+
+use inception_formats::{Dtype, Format, Tensor};
+use inception_graph::Layout;
+
+use super::alias::NOT_AVERAGED;
+
+/// Why a tensor is no part of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The auxiliary classifier, which only training uses.
+    AuxiliaryHead,
+    /// PyTorch's count of the batches that batch norm has seen.
+    BatchCounter,
+    /// The step that training had reached.
+    Step,
+    /// State of an optimizer.
+    Optimizer,
+    /// Weights whose moving averages were taken.
+    NotAveraged,
+    /// FaceNet's classifier of the people it was trained on; the answer is the embedding.
+    Identities,
+    /// Constants of a frozen graph that are no weights.
+    Constants,
+}
+
+impl Reason {
+    /// A sentence about `count` such tensors.
+    pub fn describe(self, count: usize) -> String {
+        let s = if count == 1 { "" } else { "s" };
+        match self {
+            Reason::AuxiliaryHead => format!("auxiliary head: {count} tensor{s} left out, only training uses them"),
+            Reason::BatchCounter => format!("{count} counter{s} of batches (num_batches_tracked) left out"),
+            Reason::Step => "global_step left out".into(),
+            Reason::Optimizer => format!("{count} tensor{s} of optimizer state left out"),
+            Reason::NotAveraged => format!("{count} weight{s} left out, their moving averages were taken"),
+            Reason::Identities => format!("classifier of identities: {count} tensor{s} left out, the answer is the embedding"),
+            Reason::Constants => format!("{count} constant{s} of the graph left out, which are no weights"),
+        }
+    }
+}
+
+/// Ends of the names of weights in a frozen graph.
+const WEIGHTS: [&str; 9] = [
+    "/weights", "/biases", "/beta", "/gamma", "/moving_mean", "/moving_variance", "/conv2d_params", "/kernel", "/bias",
+];
+
+/// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be.
+pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor) -> Option<Reason> {
+    if name.ends_with(NOT_AVERAGED) {
+        return Some(Reason::NotAveraged);
+    }
+    let reason = match layout {
+        Layout::Torchvision | Layout::PytorchFid | Layout::Timm | Layout::FacenetPytorch => {
+            if name.ends_with(".num_batches_tracked") {
+                // The auxiliary head's own counters are a part of it.
+                Some(if name.starts_with("AuxLogits.") { Reason::AuxiliaryHead } else { Reason::BatchCounter })
+            } else if name.starts_with("AuxLogits.") {
+                Some(Reason::AuxiliaryHead)
+            } else if layout == Layout::FacenetPytorch && name.starts_with("logits.") {
+                Some(Reason::Identities)
+            } else {
+                None
+            }
+        }
+        Layout::Slim | Layout::Facenet | Layout::Inception2015 => {
+            let last = name.rsplit('/').next().unwrap_or(name);
+            if name == "global_step" {
+                Some(Reason::Step)
+            } else if matches!(last, "RMSProp" | "RMSProp_1" | "Momentum" | "Adam" | "Adam_1" | "Adagrad")
+                || matches!(name, "beta1_power" | "beta2_power")
+            {
+                Some(Reason::Optimizer)
+            } else if name.contains("/AuxLogits/") {
+                Some(Reason::AuxiliaryHead)
+            } else if layout == Layout::Facenet && name.starts_with("Logits/") {
+                Some(Reason::Identities)
+            } else if format.is_frozen_graph() && !WEIGHTS.iter().any(|end| name.ends_with(end)) {
+                Some(Reason::Constants)
+            } else {
+                None
+            }
+        }
+        Layout::Keras | Layout::Keras3 => {
+            let first = name.split('/').next().unwrap_or(name);
+            let state = matches!(first, "optimizer" | "optimizer_weights" | "metrics" | "seed_generator" | "_training");
+            let counter = tensor.shape.is_empty() && matches!(tensor.dtype, Dtype::I64 | Dtype::I32);
+            (state || counter).then_some(Reason::Optimizer)
+        }
+    };
+    reason
+}
