@@ -6,13 +6,21 @@
 //! | format | told by | read by |
 //! |---|---|---|
 //! | safetensors | a plausible header length, then `{` | [`safetensors_file`] |
+//! | PyTorch | a zip archive with `data.pkl`, or a pickle | [`pytorch`] |
+//! | Keras | HDF5, or a zip archive with `model.weights.h5` | [`keras`] |
 //!
 //! Knows no network: what the names mean is the caller's business. Nothing in a file is ever executed, a hostile file
 //! gives an error, and memory is bounded by the file's directory and its largest tensor, not by what a file claims.
 
 mod dtype;
 mod error;
+mod hdf5;
+mod input;
+mod keras;
+mod pytorch;
 mod safetensors_file;
+mod streams;
+mod zip_archive;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -49,6 +57,10 @@ impl Tensor {
 pub enum Format {
     /// <https://github.com/huggingface/safetensors>
     Safetensors,
+    /// `torch.save` of a state dictionary.
+    Pytorch,
+    /// Keras's HDF5 layouts and its `.keras` archive.
+    Keras,
 }
 
 impl Format {
@@ -63,6 +75,8 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Safetensors => "safetensors",
+            Format::Pytorch => "PyTorch",
+            Format::Keras => "Keras",
         }
     }
 }
@@ -90,8 +104,12 @@ pub struct TensorFile {
 
 /// Opens the file of tensors at `path`, whatever its format; a checkpoint of several files by any one of them.
 pub fn open(path: &Path) -> Result<TensorFile, Error> {
-    let failed = |problem: Problem| Error { path: path.into(), problem };
-    let (format, source) = open_source(path).map_err(failed)?;
+    checked(path.into(), open_source(path))
+}
+
+fn checked(path: PathBuf, found: Result<(Format, Box<dyn Source>), Problem>) -> Result<TensorFile, Error> {
+    let failed = |problem: Problem| Error { path: path.clone(), problem };
+    let (format, source) = found.map_err(failed)?;
     for tensor in source.tensors() {
         if tensor.bytes().is_none() {
             return Err(failed(Problem::damaged(format!(
@@ -100,7 +118,7 @@ pub fn open(path: &Path) -> Result<TensorFile, Error> {
             ))));
         }
     }
-    Ok(TensorFile { path: path.into(), format, source, buffer: Vec::new() })
+    Ok(TensorFile { path, format, source, buffer: Vec::new() })
 }
 
 fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
@@ -113,7 +131,19 @@ fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
     if safetensors_file::is(&start) {
         return Ok((Format::Safetensors, Box::new(safetensors_file::Safetensors::open(file)?)));
     }
+    if let Some(found) = streams::open(&start, file)? {
+        return Ok(found);
+    }
     Err(Problem::unknown(&start))
+}
+
+/// Opens a file of one of the formats of [`streams`] that is in memory; for fuzzers.
+#[doc(hidden)]
+pub fn open_bytes(bytes: Vec<u8>) -> Result<TensorFile, Error> {
+    let start = bytes[..bytes.len().min(64)].to_vec();
+    let found = streams::open(&start, io::Cursor::new(bytes));
+    let found = found.and_then(|found| found.ok_or_else(|| Problem::unknown(&start)));
+    checked(PathBuf::from("bytes"), found)
 }
 
 impl TensorFile {
