@@ -67,7 +67,7 @@ impl Format {
     /// Whether its tensors are all constants of a graph, weights or not.
     pub fn is_frozen_graph(self) -> bool {
         match self {
-            Format::Safetensors => false,
+            Format::Safetensors | Format::Pytorch | Format::Keras => false,
         }
     }
 

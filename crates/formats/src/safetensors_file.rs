@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Metadata, SafeTensorError};
+use safetensors::tensor::Metadata;
 
 use crate::{Dtype, Problem, Source, Tensor};
 
@@ -43,7 +42,8 @@ impl Safetensors {
                 length + 8
             )));
         }
-        let (_, about) = SafeTensors::read_metadata(&header).map_err(|e| explain(&e))?;
+        let about: Metadata = serde_json::from_slice(&header[8..])
+            .map_err(|e| Problem::damaged(format!("its header cannot be read: {e}")))?;
         let (expected, found) = (8 + length + about.data_len() as u64, file.metadata()?.len());
         if expected != found {
             return Err(Problem::damaged(format!(
@@ -87,10 +87,6 @@ fn dtype(dtype: safetensors::Dtype) -> Option<Dtype> {
         From::BOOL => Dtype::Bool,
         _ => return None,
     })
-}
-
-fn explain(error: &SafeTensorError) -> Problem {
-    Problem::damaged(format!("its header cannot be read: {error}"))
 }
 
 impl Source for Safetensors {

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{demo, eval, info, predict, train};
+use crate::cmd::{convert, demo, eval, info, predict, train, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +12,7 @@ Examples:
   inception train pictures/ -m inception_v4           train on a folder with a folder a class
   inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
   inception predict -w best.safetensors cat.jpg       what is on a picture
+  inception predict -w inceptionv4-8e4777a0.pth a.jpg the same with weights that others published
 
 Data go to stdout, messages to stderr.
 Exit codes: 0 done, 1 failed, 2 usage, 65 bad data, 75 stopped and saved.";
@@ -40,6 +41,10 @@ pub enum Command {
     /// Measure loss and errors of a checkpoint on labelled pictures
     #[command(visible_aliases = ["val", "validate"])]
     Eval(eval::EvalArgs),
+    /// Write a file of weights in another layout
+    Convert(convert::ConvertArgs),
+    /// Prove that a file of weights gives the numbers of the program it came from
+    Verify(verify::VerifyArgs),
     /// Train a network, or go on training one
     Train(Box<train::TrainArgs>),
 }

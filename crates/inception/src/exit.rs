@@ -62,7 +62,8 @@ pub fn of(error: &anyhow::Error) -> Exit {
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref() {
         // A file that is not there is not bad data.
-        let unreadable = |e: &inception_formats::Error| matches!(e.problem, inception_formats::Problem::Io(_));
+        let unreadable =
+            |e: &inception_formats::Error| matches!(e.problem, inception_formats::Problem::Io(_));
         return Some(match error {
             CheckpointError::Io { .. } => Exit::Failed,
             CheckpointError::File(file) if unreadable(file) => Exit::Failed,

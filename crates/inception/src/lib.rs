@@ -11,6 +11,7 @@ pub mod exit;
 pub mod figures;
 pub mod interrupt;
 pub mod metrics;
+pub mod npy;
 pub mod predict;
 pub mod progress;
 pub mod recipe;

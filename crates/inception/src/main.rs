@@ -11,10 +11,12 @@ use inception::exit::{self, Exit};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Convert(args) => cmd::convert::run(args),
         Command::Demo(args) => cmd::demo::run(args),
         Command::Info(args) => cmd::info::run(args),
         Command::Predict(args) => cmd::predict::run(args),
         Command::Eval(args) => cmd::eval::run(args),
+        Command::Verify(args) => cmd::verify::run(args),
         Command::Train(args) => cmd::train::run(*args),
     };
     let exit = match result {

@@ -124,8 +124,12 @@ impl<W: Write> Writer<W> {
     }
 
     fn jsonl(&mut self, filename: &str, logits: &[f32]) -> io::Result<()> {
-        let (name, values) = (self.output_type.name(), self.output_type.values(logits));
         let mut row = Map::from_iter([("filename".to_string(), Value::from(filename))]);
+        if self.classes.is_empty() {
+            row.insert("embedding".into(), json!(logits));
+            return writeln!(self.out, "{}", Value::Object(row));
+        }
+        let (name, values) = (self.output_type.name(), self.output_type.values(logits));
         if self.topk == 0 {
             row.insert(format!("{name}s"), json!(values));
         } else {

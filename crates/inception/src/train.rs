@@ -213,8 +213,9 @@ impl Run {
             transform: if training {
                 Transform::Train(self.recipe.train, [seed, epoch])
             } else {
-                Transform::Eval(self.recipe.eval)
+                Transform::Eval
             },
+            preprocessing: self.metadata.preprocessing,
             dataset,
             side: self.engine.graph().img_size(),
             batch_size: self.recipe.batch_size,

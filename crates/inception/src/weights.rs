@@ -12,6 +12,7 @@ mod assemble;
 pub mod formula;
 pub mod imagenet;
 mod preset;
+pub mod published;
 mod recognise;
 pub mod recorded;
 mod rules;

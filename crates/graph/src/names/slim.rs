@@ -1,21 +1,20 @@
 //! TF-slim's scopes: `InceptionV3/Mixed_5b/Branch_1/Conv2d_0b_5x5`.
 //!
 //! In a branch, `0` and a letter count the layers (pools and the parts of a split, too), and a layer without padding is
-//! `1a`; a residual network's branch of one convolution has neither. The released checkpoints keep five slips of the
+//! `1a`; a residual network's branch of one convolution has neither. The released checkpoints keep six slips of the
 //! pen, listed below.
 
 use super::Place;
 use crate::graph::Graph;
 
-/// Scopes of Inception-v3 that do not follow the rule: block, branch, layer, part of a split.
-const SLIPS: [(&str, usize, usize, usize, &str); 6] = [
-    ("mixed_5c", 1, 0, 0, "Conv2d_0b_1x1"),
-    ("mixed_5c", 1, 1, 0, "Conv_1_0c_5x5"),
-    ("mixed_6a", 0, 0, 0, "Conv2d_1a_1x1"),
-    ("mixed_6a", 1, 2, 0, "Conv2d_1a_1x1"),
-    ("mixed_7b", 1, 1, 1, "Conv2d_0b_3x1"),
-    // The only unpadded layer of Inception-v4 that is not called `1a`; Inception-v3 has no such block.
-    ("mixed_3a", 1, 0, 0, "Conv2d_0a_3x3"),
+/// Scopes that do not follow the rule: network, block, branch, layer, part of a split.
+const SLIPS: [(&str, &str, usize, usize, usize, &str); 6] = [
+    ("InceptionV3", "mixed_5c", 1, 0, 0, "Conv2d_0b_1x1"),
+    ("InceptionV3", "mixed_5c", 1, 1, 0, "Conv_1_0c_5x5"),
+    ("InceptionV3", "mixed_6a", 0, 0, 0, "Conv2d_1a_1x1"),
+    ("InceptionV3", "mixed_6a", 1, 2, 0, "Conv2d_1a_1x1"),
+    ("InceptionV3", "mixed_7b", 1, 1, 1, "Conv2d_0b_3x1"),
+    ("InceptionV4", "mixed_3a", 1, 0, 0, "Conv2d_0a_3x3"),
 ];
 
 /// The scope of a box.
@@ -32,7 +31,6 @@ pub(super) fn base(at: &Place, graph: &Graph) -> String {
         "bottleneck" => return format!("{root}/Bottleneck"),
         _ => {}
     }
-    let residual = net.starts_with("inception_resnet");
     let scope = match at.repeat() {
         Some((_, number)) if Some(number) == last_block8(net) && at.block.starts_with("block8") => {
             "Block8".into()
@@ -53,7 +51,7 @@ pub(super) fn base(at: &Place, graph: &Graph) -> String {
     let inside = match at.branch {
         None if at.is_up() => "/Conv2d_1x1".into(),
         None => String::new(),
-        Some(place) => format!("/Branch_{}/{}", place.0, layer(at, place, residual)),
+        Some(place) => format!("/Branch_{}/{}", place.0, layer(at, place, root)),
     };
     format!("{root}/{scope}{inside}")
 }
@@ -67,15 +65,15 @@ fn last_block8(net: &str) -> Option<usize> {
     }
 }
 
-fn layer(at: &Place, (branch, layer, part): (usize, usize, usize), residual: bool) -> String {
-    let slip = SLIPS.iter().find(|s| (s.0, s.1, s.2, s.3) == (at.block, branch, layer, part));
-    if let Some((.., name)) = slip.filter(|_| !residual) {
+fn layer(at: &Place, (branch, layer, part): (usize, usize, usize), root: &str) -> String {
+    let slip = SLIPS.iter().find(|s| (s.0, s.1, s.2, s.3, s.4) == (root, at.block, branch, layer, part));
+    if let Some((.., name)) = slip {
         return (*name).into();
     }
     if at.valid {
         return format!("Conv2d_1a_{}", at.size());
     }
-    if residual && at.depth == 1 {
+    if root.starts_with("InceptionResnet") && at.depth == 1 {
         return format!("Conv2d_{}", at.size());
     }
     let letter = char::from(b'a' + (layer + part) as u8);

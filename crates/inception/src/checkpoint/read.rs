@@ -34,10 +34,11 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
         let reason = format!("it is of {}, not of the {other} that was asked for", metadata.net);
         return Err(CheckpointError::Metadata { path, reason });
     }
-    let graph = build(&metadata.spec())
-        .map_err(|source| CheckpointError::Graph { path: path.clone(), source })?;
+    let graph =
+        build(&metadata.spec()).map_err(|source| CheckpointError::Graph { path: path.clone(), source })?;
     let params = graph.params();
-    let refused = |problems| CheckpointError::Tensors { path: path.clone(), net: metadata.net.clone(), problems };
+    let refused =
+        |problems| CheckpointError::Tensors { path: path.clone(), net: metadata.net.clone(), problems };
     let (sources, problems) = differences(&params, file.tensors());
     if !problems.is_empty() {
         return Err(refused(problems));
@@ -71,7 +72,9 @@ fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {
         Some(FORMAT) => {}
         other => {
             let found = other.unwrap_or_default();
-            return Err(format!("format is `{found}`, this version reads `{FORMAT}`: use the version that wrote it"));
+            return Err(format!(
+                "format is `{found}`, this version reads `{FORMAT}`: use the version that wrote it"
+            ));
         }
     }
     let parse = |(key, text): (String, String)| {
@@ -111,7 +114,8 @@ fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<usize>, Vec<TensorP
         }
     }
     let known: BTreeSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
-    let extra: BTreeSet<&str> = places.into_keys().filter(|n| !known.contains(n) && !n.starts_with(EXTRA)).collect();
+    let extra: BTreeSet<&str> =
+        places.into_keys().filter(|n| !known.contains(n) && !n.starts_with(EXTRA)).collect();
     problems.extend(extra.into_iter().map(|name| TensorProblem::Extra { name: name.into(), nearest: None }));
     (sources, problems)
 }

@@ -9,7 +9,8 @@ use anyhow::Result;
 use inception_cpu::Device;
 use serde::Serialize;
 
-use super::{checkpoint_with_classes, stdout, workers, write_json};
+use super::weights::WeightsArgs;
+use super::{stdout, workers, write_json};
 use crate::data::{Cache, Loader, OnBad, Request, Skipped, Transform, folder};
 use crate::engine::{Cpu, Use};
 use crate::evaluate::{ClassReport, evaluate};
@@ -31,9 +32,9 @@ pub struct EvalArgs {
     /// Labelled pictures: a folder with a folder a class
     #[arg(value_name = "DATA")]
     pub data: PathBuf,
-    /// Checkpoint to evaluate
-    #[arg(short, long, value_name = "FILE", alias = "checkpoint")]
-    pub weights: PathBuf,
+    /// The weights.
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     /// Pictures at a time; changes the speed and no digit
     #[arg(short, long, value_name = "N", default_value = "32")]
     pub batch_size: NonZeroUsize,
@@ -67,7 +68,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
-    let (graph, weights, metadata) = checkpoint_with_classes(&args.weights)?;
+    let (graph, weights, metadata) = args.weights.load_with_classes()?;
     let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
     let dataset = folder::open_single(&args.data)?.join(&metadata.classes, args.allow_missing)?;
     if let Some(first) = dataset.ignored.first() {
@@ -80,7 +81,8 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
     let mut loader = Loader::new(Request {
         order: (0..dataset.samples.len()).collect(),
         dataset: Arc::new(dataset),
-        transform: Transform::Eval(metadata.preprocessing.eval),
+        transform: Transform::Eval,
+        preprocessing: metadata.preprocessing,
         side: metadata.img_size,
         batch_size: args.batch_size.get(),
         drop_last: false,

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use inception_graph::{Graph, NETWORKS, NetInfo, Spec, Summary, build, find};
+use inception_graph::{NETWORKS, NetInfo, Spec, Summary, build, find};
 use serde::Serialize;
 
 use super::{stdout, write_json};
-use crate::checkpoint::{self, Metadata};
+use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::exit::{Exit, UsageError};
 
 /// Arguments of `inception info`.
@@ -42,6 +42,9 @@ pub struct InfoArgs {
 struct Report {
     #[serde(flatten)]
     network: Summary,
+    /// What was done by rule to read a published file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<Metadata>,
 }
@@ -65,9 +68,9 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
     let like_a_file = what.exists()
         || what.components().count() > 1
         || what.extension().is_some_and(|e| e == "safetensors");
-    let (graph, metadata) = if !known && like_a_file {
-        let (graph, metadata) = of_file(what, &args)?;
-        (graph, Some(metadata))
+    let (graph, found) = if !known && like_a_file {
+        let found = of_file(what, &args)?;
+        (found.graph.clone(), Some(found))
     } else {
         let name = what.to_string_lossy();
         let spec = Spec {
@@ -84,10 +87,17 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
         if !args.layers {
             network.layers.clear();
         }
-        write_json(&mut out, &Report { network, checkpoint: metadata })?;
+        write_json(
+            &mut out,
+            &Report {
+                network,
+                notes: found.as_ref().map(|f| f.report.clone()),
+                checkpoint: found.map(|f| f.metadata),
+            },
+        )?;
     } else {
-        if let Some(metadata) = &metadata {
-            describe(&mut out, what, metadata)?;
+        if let Some(found) = &found {
+            describe(&mut out, what, found)?;
         }
         writeln!(out, "{}", graph.summary(args.batch.get(), args.layers).trim_end())?;
     }
@@ -95,17 +105,17 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn of_file(path: &Path, args: &InfoArgs) -> Result<(Graph, Metadata)> {
+fn of_file(path: &Path, args: &InfoArgs) -> Result<Checkpoint> {
     if args.img_size.is_some() || args.width.is_some() || args.classes.is_some() {
         let message = "a checkpoint has its own input size, width and classes; leave out the flags for them";
         return Err(UsageError(message.into()).into());
     }
-    let (graph, _, metadata) = checkpoint::load(path)?;
-    Ok((graph, metadata))
+    Ok(checkpoint::open(path, None, false)?)
 }
 
 /// What a checkpoint knows beside its weights.
-fn describe(out: &mut impl Write, path: &Path, metadata: &Metadata) -> Result<()> {
+fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint) -> Result<()> {
+    let metadata = &found.metadata;
     let preprocessing =
         serde_json::to_value(&metadata.preprocessing).context("describing the preprocessing")?;
     let settings: Vec<_> =
@@ -115,7 +125,11 @@ fn describe(out: &mut impl Write, path: &Path, metadata: &Metadata) -> Result<()
     let origin = origin.iter().filter_map(|(what, name)| Some(format!(", {what} {}", name.as_ref()?)));
     writeln!(out, "checkpoint     {}", path.display())?;
     writeln!(out, "written by     {}{}", provenance.tool, origin.collect::<String>())?;
-    writeln!(out, "trained        {} steps, {} epochs", metadata.step, metadata.epoch)?;
+    match &provenance.source {
+        Some(source) => writeln!(out, "source         {source}")?,
+        None => writeln!(out, "trained        {} steps, {} epochs", metadata.step, metadata.epoch)?,
+    }
+    found.report.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     for (name, value) in &metadata.metrics {
         writeln!(out, "  {name:<20} {value}")?;
     }

@@ -2,18 +2,15 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 
-use inception_graph::{Graph, Weights};
-
-use crate::checkpoint::{self, Metadata};
-use crate::exit::UsageError;
-
+pub mod convert;
 pub mod demo;
 pub mod eval;
 pub mod info;
 pub mod predict;
 pub mod train;
+pub mod verify;
+pub mod weights;
 
 /// Where data go. Flush it at the end: an error there is an error of the command.
 fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -25,17 +22,6 @@ fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> anyhow::Re
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
-}
-
-/// Reads a checkpoint whose network answers with classes.
-fn checkpoint_with_classes(path: &Path) -> anyhow::Result<(Graph, Weights, Metadata)> {
-    let (graph, weights, metadata) = checkpoint::load(path)?;
-    if graph.classes() == 0 {
-        let message =
-            format!("{} of {} ends in an embedding and knows no classes", metadata.net, path.display());
-        return Err(UsageError(message).into());
-    }
-    Ok((graph, weights, metadata))
 }
 
 /// Threads that decode pictures.

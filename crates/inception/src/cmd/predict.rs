@@ -15,11 +15,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use anyhow::{Context, Result};
 use inception_cpu::Device;
 
-use super::{checkpoint_with_classes, stdout, workers};
+use super::weights::WeightsArgs;
+use super::{stdout, workers};
 use crate::data::decode::decode;
-use crate::data::{Batch, Eval, Picture, folder};
+use crate::data::{Batch, Picture, Preprocessing, folder};
 use crate::engine::{Cpu, Engine, Use};
-use crate::exit::{BadData, Exit};
+use crate::exit::{BadData, Exit, UsageError};
+use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
 
 const FORMATS: &str = "\
@@ -28,6 +30,7 @@ Forms of the output:
   csv     header `filename,index,label,prob,error`, a line for each picture and class, best first
   jsonl   an object a picture: {\"filename\": …, \"predictions\": [{\"index\": …, \"label\": …, \"prob\": …}, …]}
 With `--output-type logit` the column and the key are called `logit`.
+A network without classes writes {\"filename\": …, \"embedding\": [...]} in jsonl.
 With `--topk 0` all classes are written in class order, in jsonl as {\"filename\": …, \"probs\": [...]} (or `logits`).
 A picture that cannot be read keeps its row, with an `error`; the others are predicted, and the exit code is 65.
 
@@ -43,9 +46,9 @@ pub struct PredictArgs {
     /// Pictures, folders of pictures (with all folders inside), or `-` for a list of paths on stdin, one a line
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
-    /// Checkpoint to predict with
-    #[arg(short, long, value_name = "FILE", alias = "checkpoint")]
-    pub weights: PathBuf,
+    /// The weights.
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     /// Classes shown for each picture, best first; 0 shows all of them in class order
     #[arg(short = 'k', long, value_name = "K", default_value_t = 5)]
     pub topk: usize,
@@ -58,6 +61,9 @@ pub struct PredictArgs {
     /// File to write to instead of stdout
     #[arg(short, long, value_name = "OUT", alias = "results-file")]
     pub output: Option<PathBuf>,
+    /// Write what the network sees, [pictures, side, side, 3], as a NumPy file
+    #[arg(long, value_name = "X.npy")]
+    pub dump_input: Option<PathBuf>,
     /// Pictures at a time
     #[arg(short, long, value_name = "N", default_value = "16")]
     pub batch_size: NonZeroUsize,
@@ -70,11 +76,12 @@ pub struct PredictArgs {
 }
 
 /// A picture's name and its pixels, or why there are none.
-type Decoded = (String, Result<Vec<u8>, String>);
+type Decoded = (String, Result<Vec<f32>, String>);
 
 /// Runs the command.
 pub fn run(args: PredictArgs) -> Result<Exit> {
-    let (graph, weights, metadata) = checkpoint_with_classes(&args.weights)?;
+    let (graph, weights, metadata) = args.weights.load()?;
+    let graph_classes = graph.classes();
     let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
     let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
     let out: Box<dyn Write> = match &args.output {
@@ -83,24 +90,35 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
         )),
         _ => Box::new(stdout()),
     };
+    let embedding = graph_classes == 0;
+    if embedding && format != Format::Jsonl {
+        let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);
+        return Err(UsageError(message).into());
+    }
     let mut writer = Writer::new(out, metadata.classes, args.topk, args.output_type, format)?;
+    let mut seen = args.dump_input.is_some().then(Vec::new);
 
     let (send, batches) = sync_channel(1);
-    let (eval, size, workers) = (metadata.preprocessing.eval, args.batch_size.get(), workers(args.workers));
-    let side = metadata.img_size;
+    let (preprocessing, size, workers) =
+        (metadata.preprocessing, args.batch_size.get(), workers(args.workers));
+    let (side, dump_input) = (metadata.img_size, args.dump_input.clone());
     let decoder = std::thread::spawn(move || {
         let mut pictures = args.paths.into_iter().flat_map(expand);
         loop {
             let group: Vec<_> = pictures.by_ref().take(size).collect();
             // Nobody listens any more once writing has failed.
-            if group.is_empty() || send.send(decode_all(group, &eval, side, workers)).is_err() {
+            if group.is_empty() || send.send(decode_all(group, &preprocessing, side, workers)).is_err() {
                 return;
             }
         }
     });
-    let (total, bad) = answer_all(&mut engine, batches, side, &mut writer)?;
+    let (total, bad) = answer_all(&mut engine, batches, side, &mut writer, &mut seen)?;
     if decoder.join().is_err() {
         anyhow::bail!("the thread that decodes pictures panicked; not all pictures were predicted");
+    }
+    if let (Some(seen), Some(path)) = (seen, &dump_input) {
+        let shape = [seen.len() / (side * side * 3), side, side, 3];
+        npy::save(path, &shape, &seen).with_context(|| format!("writing {}", path.display()))?;
     }
     if bad > 0 {
         return Err(BadData(format!("{bad} of {total} pictures could not be predicted")).into());
@@ -114,12 +132,16 @@ fn answer_all<W: Write>(
     batches: Receiver<Vec<Decoded>>,
     side: usize,
     writer: &mut Writer<W>,
+    seen: &mut Option<Vec<f32>>,
 ) -> Result<(usize, usize)> {
     let (mut total, mut bad) = (0, 0);
     for pictures in batches {
-        let good: Vec<&[u8]> = pictures.iter().filter_map(|(_, pixels)| pixels.as_deref().ok()).collect();
+        let good: Vec<&[f32]> = pictures.iter().filter_map(|(_, pixels)| pixels.as_deref().ok()).collect();
         let n = good.len();
         let batch = Batch { pixels: good.concat(), side, labels: vec![0; n], indices: (0..n).collect() };
+        if let Some(seen) = seen {
+            seen.extend(&batch.pixels);
+        }
         let logits = if n > 0 { engine.predict(&batch, Use::Current) } else { Vec::new() };
         let mut rows = logits.chunks_exact((logits.len() / n.max(1)).max(1));
         for (name, pixels) in &pictures {
@@ -170,11 +192,12 @@ fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed>> {
 }
 
 /// Decodes pictures on `workers` threads, in order.
-fn decode_all(pictures: Vec<Listed>, eval: &Eval, side: usize, workers: usize) -> Vec<Decoded> {
+fn decode_all(pictures: Vec<Listed>, how: &Preprocessing, side: usize, workers: usize) -> Vec<Decoded> {
     let one = |picture: &Listed| match picture {
         Ok(path) => {
             let picture = Picture::File(path.clone());
-            let pixels = decode(&picture).map(|rgb| eval.apply(&rgb, side)).map_err(|e| e.to_string());
+            let decoded = decode(&picture, how.decoding()).map_err(|e| e.to_string());
+            let pixels = decoded.map(|rgb| how.apply(&rgb, side));
             (picture.name(), pixels)
         }
         Err((name, error)) => (name.clone(), Err(error.clone())),

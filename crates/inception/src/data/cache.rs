@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::dataset::{Picture, Rgb};
 use super::decode::decode;
 use super::error::DataError;
+use super::preprocess::Decoding;
 
 /// Decoded pictures, up to a budget; cheap to clone, shared by all loaders of a run.
 ///
@@ -21,7 +22,7 @@ pub struct Cache {
 
 #[derive(Default)]
 struct Kept {
-    pictures: HashMap<PathBuf, Arc<Rgb>>,
+    pictures: HashMap<(PathBuf, Decoding), Arc<Rgb>>,
     bytes: usize,
 }
 
@@ -37,19 +38,19 @@ impl Cache {
     }
 
     /// `picture`, decoded now or earlier.
-    pub(super) fn decode(&self, picture: &Picture) -> Result<Arc<Rgb>, DataError> {
+    pub(super) fn decode(&self, picture: &Picture, how: Decoding) -> Result<Arc<Rgb>, DataError> {
         let path = match picture {
             Picture::Memory { rgb, .. } => return Ok(rgb.clone()),
             Picture::File(path) => path,
         };
-        if let Some(rgb) = self.lock().pictures.get(path) {
+        if let Some(rgb) = self.lock().pictures.get(&(path.clone(), how)) {
             return Ok(rgb.clone());
         }
-        let rgb = Arc::new(decode(picture)?);
+        let rgb = Arc::new(decode(picture, how)?);
         let mut kept = self.lock();
         let bytes = kept.bytes + rgb.pixels.len();
         if bytes <= self.budget
-            && let Entry::Vacant(place) = kept.pictures.entry(path.clone())
+            && let Entry::Vacant(place) = kept.pictures.entry((path.clone(), how))
         {
             place.insert(rgb.clone());
             kept.bytes = bytes;

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | grey, palette, 1 to 4 bits | RGB |
 //! | 16 bits | 8 bits, rounded |
-//! | transparency | colours laid on white, as a browser shows them |
+//! | transparency | colours laid on white, as a browser shows them; or dropped, as Pillow does |
 //! | CMYK, YCCK (JPEG) | RGB, the values taken for Adobe's inverted ones as Pillow takes them |
-//! | EXIF orientation | applied |
+//! | EXIF orientation | applied, or not |
 //! | colour profile | not applied, as Pillow does not |
 //! | a file that ends early | an error, not a grey half |
 
@@ -19,18 +19,19 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat};
 use super::dataset::{Picture, Rgb};
 use super::error::DataError;
 use super::jpeg::is_complete;
+use super::preprocess::{Alpha, Decoding};
 
 /// Pictures of more pixels than this are refused before they are decoded: Pillow's limit of a decompression bomb, two
 /// thirds of a GiB of RGB bytes at most.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
 /// Decodes `picture`; the error names it.
-pub fn decode(picture: &Picture) -> Result<Rgb, DataError> {
+pub fn decode(picture: &Picture, how: Decoding) -> Result<Rgb, DataError> {
     match picture {
         Picture::Memory { rgb, .. } => Ok((**rgb).clone()),
         Picture::File(path) => {
             let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.clone(), source })?;
-            decode_bytes(&bytes).map_err(|problem| DataError::Picture { name: name(path), problem })
+            decode_bytes(&bytes, how).map_err(|problem| DataError::Picture { name: name(path), problem })
         }
     }
 }
@@ -40,13 +41,13 @@ fn name(path: &Path) -> String {
 }
 
 /// Decodes the content of a file; the error says what was found and what to do.
-pub fn decode_bytes(bytes: &[u8]) -> Result<Rgb, String> {
+pub fn decode_bytes(bytes: &[u8], how: Decoding) -> Result<Rgb, String> {
     // A defect of a decoder costs one picture, not the run.
-    let decoded = std::panic::catch_unwind(|| decode_known(bytes));
+    let decoded = std::panic::catch_unwind(|| decode_known(bytes, how));
     decoded.unwrap_or_else(|_| Err("makes the decoder panic: write it again with another program".into()))
 }
 
-fn decode_known(bytes: &[u8]) -> Result<Rgb, String> {
+fn decode_known(bytes: &[u8], how: Decoding) -> Result<Rgb, String> {
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
         Ok(other) => {
@@ -62,35 +63,38 @@ fn decode_known(bytes: &[u8]) -> Result<Rgb, String> {
     let image = match format {
         ImageFormat::Jpeg => {
             let decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).map_err(broken)?;
-            decode_with(decoder)?.map_err(broken)?
+            decode_with(decoder, how.exif)?.map_err(broken)?
         }
         _ => {
             let decoder = image::codecs::png::PngDecoder::new(Cursor::new(bytes)).map_err(broken)?;
-            decode_with(decoder)?.map_err(broken)?
+            decode_with(decoder, how.exif)?.map_err(broken)?
         }
     };
-    Ok(to_rgb(image))
+    Ok(to_rgb(image, how.alpha))
 }
 
-fn decode_with(mut decoder: impl ImageDecoder) -> Result<Result<DynamicImage, image::ImageError>, String> {
+fn decode_with(
+    mut decoder: impl ImageDecoder,
+    exif: bool,
+) -> Result<Result<DynamicImage, image::ImageError>, String> {
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(format!(
             "has {width}×{height} pixels, more than the {MAX_PIXELS} that are decoded: shrink it"
         ));
     }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = decoder.orientation().ok().filter(|_| exif).unwrap_or(Orientation::NoTransforms);
     Ok(DynamicImage::from_decoder(decoder).map(|mut image| {
         image.apply_orientation(orientation);
         image
     }))
 }
 
-fn to_rgb(image: DynamicImage) -> Rgb {
+fn to_rgb(image: DynamicImage, alpha: Alpha) -> Rgb {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let pixels = match image.color() {
         ColorType::Rgb8 => image.into_rgb8().into_raw(),
-        color if color.has_alpha() => {
+        color if color.has_alpha() && alpha == Alpha::White => {
             // On white, as a browser shows it.
             let over_white =
                 |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;

@@ -20,7 +20,8 @@ use super::Batch;
 use super::cache::Cache;
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::transform::{Eval, Train};
+use super::preprocess::Preprocessing;
+use super::transform::Train;
 
 /// What happens at a picture that cannot be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -38,8 +39,8 @@ pub enum OnBad {
 pub enum Transform {
     /// Random distortions; `[seed, epoch]` and the picture's index decide them.
     Train(Train, [u64; 2]),
-    /// The centre.
-    Eval(Eval),
+    /// The geometry of evaluation.
+    Eval,
 }
 
 /// What to load.
@@ -51,6 +52,8 @@ pub struct Request {
     pub order: Vec<usize>,
     /// How they become squares.
     pub transform: Transform,
+    /// How they are decoded and what values the network takes.
+    pub preprocessing: Preprocessing,
     /// Side of the squares.
     pub side: usize,
     /// Pictures a batch.
@@ -85,7 +88,7 @@ pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
 /// Marks the random stream of orders.
 const ORDER: u64 = 0x004f_5244_4552;
 
-type Square = Result<Vec<u8>, DataError>;
+type Square = Result<Vec<f32>, DataError>;
 
 /// An iterator of batches.
 pub struct Loader {
@@ -254,16 +257,16 @@ impl Shared {
 
     /// A panic becomes an error: a worker that died without a word would leave the consumer waiting for ever.
     fn square(&self, position: usize) -> Square {
-        let Request { dataset, order, transform, side, cache, .. } = &self.request;
+        let Request { dataset, order, transform, preprocessing, side, cache, .. } = &self.request;
         let index = order[position];
         let picture = &dataset.samples[index].picture;
         let make = || {
-            let rgb = cache.decode(picture)?;
+            let rgb = cache.decode(picture, preprocessing.decoding())?;
             Ok(match transform {
                 Transform::Train(train, [seed, epoch]) => {
-                    train.apply(&rgb, *side, &[*seed, *epoch, index as u64])
+                    preprocessing.range.of_bytes(&train.apply(&rgb, *side, &[*seed, *epoch, index as u64]))
                 }
-                Transform::Eval(eval) => eval.apply(&rgb, *side),
+                Transform::Eval => preprocessing.apply(&rgb, *side),
             })
         };
         catch_unwind(AssertUnwindSafe(make))

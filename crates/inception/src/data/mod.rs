@@ -1,8 +1,9 @@
-//! Pictures: from files or memory to batches of bytes.
+//! Pictures: from files or memory to batches.
 //!
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them, [`loader`] does both ahead of time on threads of
 //! its own.
 
+pub mod bilinear;
 mod cache;
 pub mod dataset;
 pub mod decode;
@@ -12,19 +13,21 @@ pub mod folder;
 mod join;
 mod jpeg;
 pub mod loader;
+pub mod preprocess;
 pub mod transform;
 
 pub use cache::Cache;
 pub use dataset::{Dataset, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
-pub use transform::{Eval, Interpolation, Train};
+pub use preprocess::{Alpha, Channels, Decoding, Eval, Interpolation, Preprocessing, Range, Resize};
+pub use transform::Train;
 
 /// A batch as the engines take it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// `[n, side, side, 3]` RGB bytes, row by row.
-    pub pixels: Vec<u8>,
+    /// `[n, side, side, 3]`, as the network takes them.
+    pub pixels: Vec<f32>,
     /// Side of the square pictures.
     pub side: usize,
     /// Class of each picture.

@@ -6,29 +6,9 @@ use inception_graph::{Stream, stream};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::bilinear::Window;
 use super::dataset::Rgb;
-
-/// How pixels are resampled; both filters widen when a picture shrinks (antialias), as Pillow's do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Interpolation {
-    /// Triangle filter.
-    #[default]
-    Bilinear,
-    /// Catmull-Rom cubic.
-    Bicubic,
-}
-
-/// What a checkpoint does to a picture: the shorter side becomes `img_size / crop_pct`, the centre square remains.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Eval {
-    /// Share of the shorter side that remains.
-    pub crop_pct: f64,
-    /// Resampling filter.
-    #[serde(default)]
-    pub interpolation: Interpolation,
-}
+use super::preprocess::Interpolation;
 
 /// Random distortions of training pictures, in torchvision's order and meaning: a crop resized to the square, a mirror
 /// image, then brightness, contrast, saturation and hue in a random order. Crops are not rounded to whole pixels, and
@@ -65,28 +45,12 @@ pub struct CropBox {
     pub height: f64,
 }
 
-impl Eval {
-    /// The centre square that remains of a picture.
-    pub fn crop_box(&self, width: usize, height: usize, side: usize) -> CropBox {
-        // The shorter side is resized to a whole number of pixels; the crop is `side` of them.
-        let resized = (side as f64 / self.crop_pct).floor().max(side as f64);
-        let shorter = width.min(height) as f64;
-        let size = shorter * side as f64 / resized;
-        CropBox { x: (width as f64 - size) / 2.0, y: (height as f64 - size) / 2.0, width: size, height: size }
-    }
-
-    /// `[side, side, 3]` bytes.
-    pub fn apply(&self, rgb: &Rgb, side: usize) -> Vec<u8> {
-        resample(rgb, self.crop_box(rgb.width, rgb.height, side), side, self.interpolation)
-    }
-}
-
 impl Train {
     /// `[side, side, 3]` bytes, distorted by the random numbers of `key`, for example `[seed, epoch, sample]`.
     pub fn apply(&self, rgb: &Rgb, side: usize, key: &[u64]) -> Vec<u8> {
         let random = &mut stream(key);
         let crop = self.crop_box(rgb.width, rgb.height, random);
-        let mut pixels = resample(rgb, crop, side, Interpolation::Bilinear);
+        let mut pixels = resample(rgb, crop, side);
         if random.random_bool(self.flip) {
             mirror(&mut pixels, side);
         }
@@ -201,21 +165,39 @@ fn mirror(pixels: &mut [u8], side: usize) {
     }
 }
 
-/// Resizes the rectangle `crop` of a picture to `[side, side, 3]` bytes.
-pub fn resample(rgb: &Rgb, crop: CropBox, side: usize, interpolation: Interpolation) -> Vec<u8> {
-    let filter = match interpolation {
-        Interpolation::Bilinear => FilterType::Bilinear,
-        Interpolation::Bicubic => FilterType::CatmullRom,
-    };
+/// Resizes the rectangle `crop` of a picture to `[side, side, 3]` bytes, by Pillow's bilinear filter.
+pub fn resample(rgb: &Rgb, crop: CropBox, side: usize) -> Vec<u8> {
     // A rectangle may stick out by rounding; the library refuses that. x + (w − x) rounds to w and never above: it is off
     // by at most half a unit in w's last place, and w, an integer, wins the tie.
     let (w, h) = (rgb.width as f64, rgb.height as f64);
     let (x, y) = (crop.x.clamp(0.0, w), crop.y.clamp(0.0, h));
     let (cw, ch) = (crop.width.min(w - x), crop.height.min(h - y));
+    convolve(rgb, [x, y, cw, ch], [side, side], FilterType::Bilinear)
+}
+
+/// Bytes of the `window` of a picture resized to `[width, height]`, of which `part` is kept.
+pub fn resize_window(
+    rgb: &Rgb,
+    window: Window,
+    size: [usize; 2],
+    interpolation: Interpolation,
+    part: Window,
+) -> Vec<u8> {
+    let filter = match interpolation {
+        Interpolation::Bicubic => FilterType::CatmullRom,
+        _ => FilterType::Bilinear,
+    };
+    let all = convolve(rgb, window.map(|v| v as f64), size, filter);
+    let [left, top, width, height] = part;
+    let row = |y: usize| &all[(y * size[0] + left) * 3..][..width * 3];
+    (top..top + height).flat_map(row).copied().collect()
+}
+
+fn convolve(rgb: &Rgb, [x, y, w, h]: [f64; 4], [width, height]: [usize; 2], filter: FilterType) -> Vec<u8> {
     let source = ImageRef::new(rgb.width as u32, rgb.height as u32, &rgb.pixels, PixelType::U8x3)
         .expect("a decoded picture has three bytes a pixel");
-    let mut target = Image::new(side as u32, side as u32, PixelType::U8x3);
-    let options = ResizeOptions::new().crop(x, y, cw, ch).resize_alg(ResizeAlg::Convolution(filter));
+    let mut target = Image::new(width as u32, height as u32, PixelType::U8x3);
+    let options = ResizeOptions::new().crop(x, y, w, h).resize_alg(ResizeAlg::Convolution(filter));
     Resizer::new().resize(&source, &mut target, &options).expect("the rectangle lies inside the picture");
     target.into_vec()
 }

@@ -30,7 +30,8 @@ pub(super) fn standard(file: &TensorFile) -> Standard {
         names = keras(&names);
     }
     // Cadene's Inception-ResNet-v2 is timm's but for the name of its classifier.
-    let cadene = names.iter().any(|n| n == "repeat_2.8.conv2d.weight") && !names.iter().any(|n| n == "classif.weight");
+    let cadene =
+        names.iter().any(|n| n == "repeat_1.19.conv2d.weight") && !names.iter().any(|n| n == "classif.weight");
     for name in &mut names {
         if let Some(rest) = name.strip_prefix("last_linear.").filter(|_| cadene) {
             *name = format!("classif.{rest}");
@@ -63,13 +64,17 @@ fn is_keras(name: &str) -> bool {
 }
 
 /// Layers that Keras numbers, old spelling and new.
-const COUNTED: [(&[&str], &str); 2] =
-    [(&["conv2d", "convolution2d"], "conv2d"), (&["batch_normalization", "batchnormalization"], "batch_normalization")];
+const COUNTED: [(&[&str], &str); 2] = [
+    (&["conv2d", "convolution2d"], "conv2d"),
+    (&["batch_normalization", "batchnormalization"], "batch_normalization"),
+];
 
 /// Automatic numbers count the layers of a whole session; what tells is their order alone.
 fn keras(names: &[String]) -> Vec<String> {
     let numbers: Vec<BTreeSet<usize>> = (0..COUNTED.len())
-        .map(|kind| names.iter().filter_map(|n| counted(layer(n))).filter(|c| c.0 == kind).map(|c| c.1).collect())
+        .map(|kind| {
+            names.iter().filter_map(|n| counted(layer(n))).filter(|c| c.0 == kind).map(|c| c.1).collect()
+        })
         .collect();
     let renamed = |name: &String| {
         let (layer, variable) = (layer(name), name.rsplit('/').next().unwrap_or_default());
@@ -110,8 +115,10 @@ pub(super) fn by_position(names: &[String]) -> Vec<String> {
         let variables: Vec<&str> =
             names[at..end].iter().map(|n| n.rsplit('/').next().unwrap_or(n).trim_end_matches(":0")).collect();
         let norm = variables.contains(&"moving_mean");
-        let dense = layer(&names[at]).starts_with(["p", "d"]) && !norm;
-        let group = if dense { "layers/dense".to_string() } else if norm {
+        let dense = layer(&names[at]).starts_with(['p', 'd']) && !norm;
+        let group = if dense {
+            "layers/dense".to_string()
+        } else if norm {
             numbered("batch_normalization", counts[1])
         } else {
             numbered("conv2d", counts[0])
@@ -142,15 +149,23 @@ mod tests {
 
     #[test]
     fn kerass_counters_may_start_anywhere() {
-        let expected = texts(&["conv2d_1/conv2d_1/kernel:0", "conv2d_2/conv2d_2/kernel:0", "conv_7b/conv_7b/kernel:0"]);
+        let expected =
+            texts(&["conv2d_1/conv2d_1/kernel:0", "conv2d_2/conv2d_2/kernel:0", "conv_7b/conv_7b/kernel:0"]);
         for names in [
             ["conv2d/conv2d/kernel", "conv2d_1/conv2d_1/kernel", "conv_7b/conv_7b/kernel"],
             ["conv2d_95/conv2d_95/kernel:0", "conv2d_96/conv2d_96/kernel:0", "conv_7b/conv_7b/kernel:0"],
-            ["convolution2d_9/convolution2d_9/kernel:0", "convolution2d_10/convolution2d_10/kernel:0", "conv_7b/kernel:0"],
+            [
+                "convolution2d_9/convolution2d_9/kernel:0",
+                "convolution2d_10/convolution2d_10/kernel:0",
+                "conv_7b/kernel:0",
+            ],
         ] {
             assert_eq!(keras(&texts(&names)), expected);
         }
-        assert_eq!(keras(&texts(&["predictions/predictions_1/kernel:0"])), ["predictions/predictions/kernel:0"]);
+        assert_eq!(
+            keras(&texts(&["predictions/predictions_1/kernel:0"])),
+            ["predictions/predictions/kernel:0"]
+        );
     }
 
     #[test]
@@ -162,11 +177,24 @@ mod tests {
 
     #[test]
     fn layers_of_any_name_have_positions() {
-        let names = texts(&["first/kernel:0", "its_norm/beta:0", "its_norm/moving_mean:0", "block/kernel:0", "block/bias:0",
-            "predictions/kernel:0"]);
-        assert_eq!(by_position(&names), [
-            "layers/conv2d/vars/0", "layers/batch_normalization/vars/0", "layers/batch_normalization/vars/1",
-            "layers/conv2d_1/vars/0", "layers/conv2d_1/vars/1", "layers/dense/vars/0",
+        let names = texts(&[
+            "first/kernel:0",
+            "its_norm/beta:0",
+            "its_norm/moving_mean:0",
+            "block/kernel:0",
+            "block/bias:0",
+            "predictions/kernel:0",
         ]);
+        assert_eq!(
+            by_position(&names),
+            [
+                "layers/conv2d/vars/0",
+                "layers/batch_normalization/vars/0",
+                "layers/batch_normalization/vars/1",
+                "layers/conv2d_1/vars/0",
+                "layers/conv2d_1/vars/1",
+                "layers/dense/vars/0",
+            ]
+        );
     }
 }

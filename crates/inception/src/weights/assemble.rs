@@ -27,7 +27,11 @@ pub struct Extra {
 
 /// Reads the weights of a foreign `file`. `net` settles which of several networks with the same tensors is meant;
 /// `keep_extras` keeps what is no part of the network.
-pub fn load(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Checkpoint, CheckpointError> {
+pub fn load(
+    mut file: TensorFile,
+    net: Option<&str>,
+    keep_extras: bool,
+) -> Result<Checkpoint, CheckpointError> {
     let mut standard = alias::standard(&file);
     let found = recognise::recognise(&file, &mut standard.names, net)?;
     let names = &standard.names;
@@ -38,7 +42,9 @@ pub fn load(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Resul
     let taken: std::collections::HashSet<usize> = taken.collect();
     let mut left: BTreeMap<Reason, Vec<usize>> = BTreeMap::new();
     let mut unexpected = Vec::new();
-    for (i, (name, tensor)) in names.iter().zip(file.tensors()).enumerate().filter(|(i, _)| !taken.contains(i)) {
+    for (i, (name, tensor)) in
+        names.iter().zip(file.tensors()).enumerate().filter(|(i, _)| !taken.contains(i))
+    {
         match rules::reason(layout, format, name, tensor) {
             Some(reason) => left.entry(reason).or_default().push(i),
             None => unexpected.push(i),
@@ -78,7 +84,12 @@ pub fn load(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Resul
         report.push(format!("{} moving averages taken in place of the weights", standard.averages));
     }
     report.extend(left.iter().map(|(reason, tensors)| reason.describe(tensors.len())));
-    let gammas = found.names.iter().zip(weights.params()).filter(|(f, p)| f.is_none() && p.role == Role::Gamma).count();
+    let gammas = found
+        .names
+        .iter()
+        .zip(weights.params())
+        .filter(|(f, p)| f.is_none() && p.role == Role::Gamma)
+        .count();
     if gammas > 0 {
         report.push(format!("{gammas} batch norms without a scale: ones"));
     }

@@ -2,7 +2,8 @@
 
 /// Synset and name of each class, `n01440764` and `tench` first.
 pub fn classes() -> impl ExactSizeIterator<Item = (&'static str, &'static str)> {
-    let lines: Vec<_> = include_str!("imagenet.tsv").lines().filter_map(|line| line.split_once('\t')).collect();
+    let lines: Vec<_> =
+        include_str!("imagenet.tsv").lines().filter_map(|line| line.split_once('\t')).collect();
     lines.into_iter()
 }
 

@@ -27,11 +27,14 @@ pub(super) fn preprocessing(layout: Layout, net: &str, auxiliary: bool) -> Prepr
     let squash = |interpolation| Eval { crop_pct: 1.0, interpolation, resize: Resize::Squash };
     let (eval, range) = match layout {
         Layout::Slim => {
-            let eval = Eval { crop_pct: 0.875, interpolation: Interpolation::BilinearTf1, resize: Resize::Central };
+            let eval =
+                Eval { crop_pct: 0.875, interpolation: Interpolation::BilinearTf1, resize: Resize::Central };
             (eval, Range::Signed)
         }
         Layout::Torchvision if auxiliary => (shorter(299.0 / 342.0, Interpolation::Bilinear), Range::Signed),
-        Layout::Timm if net == "inception_resnet_v2.slim" => (shorter(0.8975, Interpolation::Bicubic), Range::Signed),
+        Layout::Timm if net == "inception_resnet_v2.slim" => {
+            (shorter(0.8975, Interpolation::Bicubic), Range::Signed)
+        }
         Layout::Torchvision | Layout::Timm => (shorter(0.875, Interpolation::Bicubic), Range::Signed),
         Layout::Keras | Layout::Keras3 => (squash(Interpolation::Nearest), Range::Signed),
         Layout::Facenet | Layout::FacenetPytorch => (squash(Interpolation::Bilinear), Range::Facenet),
@@ -56,13 +59,22 @@ pub(super) fn beside(path: &Path, preprocessing: &mut Preprocessing) -> Result<O
     preprocessing.eval.interpolation = match about["interpolation"].as_str() {
         Some("bilinear") => Interpolation::Bilinear,
         Some("bicubic") | None => Interpolation::Bicubic,
-        Some(other) => return Err(format!("its config.json asks for the interpolation `{other}`: expected bilinear or bicubic")),
+        Some(other) => {
+            return Err(format!(
+                "its config.json asks for the interpolation `{other}`: expected bilinear or bicubic"
+            ));
+        }
     };
-    let triple = |key: &str| about[key].as_array().map(|a| a.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
+    let triple =
+        |key: &str| about[key].as_array().map(|a| a.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
     preprocessing.range = match (triple("mean").as_deref(), triple("std").as_deref()) {
         (None, None) | (Some([0.5, 0.5, 0.5]), Some([0.5, 0.5, 0.5])) => Range::Signed,
         (Some([0.485, 0.456, 0.406]), Some([0.229, 0.224, 0.225])) => Range::Imagenet,
-        other => return Err(format!("its config.json has the unknown mean and std {other:?}: expected 0.5 or ImageNet's")),
+        other => {
+            return Err(format!(
+                "its config.json has the unknown mean and std {other:?}: expected 0.5 or ImageNet's"
+            ));
+        }
     };
     let tag = about["tag"].as_str().map(|tag| format!(".{tag}")).unwrap_or_default();
     Ok(Some(format!("{architecture}{tag}")))

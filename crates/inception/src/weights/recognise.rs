@@ -57,9 +57,9 @@ pub(super) fn recognise(
             path: file.path().into(),
             tensors: file.tensors().len(),
             first: file.tensors().iter().take(3).map(|t| t.name.clone()).collect(),
-            nearest: found.filter(|f| f.share > 0.05).map(|f| {
-                (f.graph.spec().net.clone(), f.layout.name(), (100.0 * f.share).round() as usize)
-            }),
+            nearest: found
+                .filter(|f| f.share > 0.05)
+                .map(|f| (f.graph.spec().net.clone(), f.layout.name(), (100.0 * f.share).round() as usize)),
         }),
     }
 }
@@ -75,7 +75,10 @@ fn best(file: &TensorFile, names: &[String], wanted: Option<&str>, layouts: &[La
                 continue;
             }
             let Some(found) = candidate(layout, net, &index) else { continue };
-            if best.as_ref().is_none_or(|b| found.share > b.share || found.share == b.share && found.is_better(b, &index)) {
+            if best
+                .as_ref()
+                .is_none_or(|b| found.share > b.share || found.share == b.share && found.is_better(b, &index))
+            {
                 best = Some(found);
             }
         }
@@ -107,7 +110,10 @@ fn classes(layout: Layout, graph: &Graph, index: &Index) -> Option<usize> {
     let (_, tensor) = index.get(foreign.name.as_str())?;
     let shape = foreign.axes.shape(&param.shape);
     // The extent that differs from ours, whichever place it has; all others must agree.
-    let out = shape.iter().position(|&extent| extent == graph.classes()).filter(|_| tensor.shape.len() == shape.len())?;
+    let out = shape
+        .iter()
+        .position(|&extent| extent == graph.classes())
+        .filter(|_| tensor.shape.len() == shape.len())?;
     Some(tensor.shape[out])
 }
 

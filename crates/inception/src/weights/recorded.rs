@@ -24,18 +24,66 @@ pub struct Source {
 pub const SOURCES: &[Source] = &[
     source("slim-v3", Layout::Slim, "inception_v3", 1001, include_str!("recorded/slim-v3.json")),
     source("slim-v4", Layout::Slim, "inception_v4", 1001, include_str!("recorded/slim-v4.json")),
-    source("slim-resnet-v2", Layout::Slim, "inception_resnet_v2.slim", 1001, include_str!("recorded/slim-resnet-v2.json")),
-    source("facenet", Layout::Facenet, "inception_resnet_v1.facenet", 0, include_str!("recorded/facenet.json")),
+    source(
+        "slim-resnet-v2",
+        Layout::Slim,
+        "inception_resnet_v2.slim",
+        1001,
+        include_str!("recorded/slim-resnet-v2.json"),
+    ),
+    source(
+        "facenet",
+        Layout::Facenet,
+        "inception_resnet_v1.facenet",
+        0,
+        include_str!("recorded/facenet.json"),
+    ),
     source("keras-v3", Layout::Keras, "inception_v3", 1000, include_str!("recorded/keras-v3.json")),
-    source("keras-resnet-v2", Layout::Keras, "inception_resnet_v2.slim", 1000, include_str!("recorded/keras-resnet-v2.json")),
-    source("torchvision-v3", Layout::Torchvision, "inception_v3.torchvision", 1000, include_str!("recorded/torchvision-v3.json")),
-    source("pytorch-fid", Layout::PytorchFid, "inception_v3.fid", 1008, include_str!("recorded/pytorch-fid.json")),
+    source(
+        "keras-resnet-v2",
+        Layout::Keras,
+        "inception_resnet_v2.slim",
+        1000,
+        include_str!("recorded/keras-resnet-v2.json"),
+    ),
+    source(
+        "torchvision-v3",
+        Layout::Torchvision,
+        "inception_v3.torchvision",
+        1000,
+        include_str!("recorded/torchvision-v3.json"),
+    ),
+    source(
+        "pytorch-fid",
+        Layout::PytorchFid,
+        "inception_v3.fid",
+        1008,
+        include_str!("recorded/pytorch-fid.json"),
+    ),
     source("timm-v4", Layout::Timm, "inception_v4", 1000, include_str!("recorded/timm-v4.json")),
-    source("timm-resnet-v2", Layout::Timm, "inception_resnet_v2.slim", 1000, include_str!("recorded/timm-resnet-v2.json")),
-    source("facenet-pytorch", Layout::FacenetPytorch, "inception_resnet_v1.facenet", 0, include_str!("recorded/facenet-pytorch.json")),
+    source(
+        "timm-resnet-v2",
+        Layout::Timm,
+        "inception_resnet_v2.slim",
+        1000,
+        include_str!("recorded/timm-resnet-v2.json"),
+    ),
+    source(
+        "facenet-pytorch",
+        Layout::FacenetPytorch,
+        "inception_resnet_v1.facenet",
+        0,
+        include_str!("recorded/facenet-pytorch.json"),
+    ),
 ];
 
-const fn source(name: &'static str, layout: Layout, net: &'static str, classes: usize, record: &'static str) -> Source {
+const fn source(
+    name: &'static str,
+    layout: Layout,
+    net: &'static str,
+    classes: usize,
+    record: &'static str,
+) -> Source {
     Source { name, layout, net, classes, record }
 }
 
@@ -77,22 +125,29 @@ impl Source {
         let model = Model::new(&graph, &formula::weights(&graph, self.layout, 0), device);
         let output = graph.outputs().first().expect("every network has an output").1;
         let (mut endpoints, mut answer) = (Vec::new(), Vec::new());
-        model.run_and_see(&formula::input(record.img_size, 0), output, &mut Scratch::default(), |id, view| {
-            let values = || (0..view.pixels()).flat_map(|p| view.pixel(p).iter().copied()).collect::<Vec<f32>>();
-            let name = &graph.node(id).name;
-            if let Some(sample) = record.endpoints.get(name) {
-                let sample: Sample = serde_json::from_value(sample.clone()).expect("written by the reference script");
-                let (found, worst) = (values(), f64::NAN);
-                let differ = |(at, v): (usize, &f32)| f64::from((found[at] - v).abs()) / sample.rms;
-                let fits = found.len() == sample.size;
-                let pairs = formula::sample(sample.size).into_iter().zip(&sample.values);
-                let worst = if fits { pairs.map(differ).fold(0.0, f64::max) } else { worst };
-                endpoints.push((name.clone(), worst));
-            }
-            if id == output {
-                answer = values();
-            }
-        });
+        model.run_and_see(
+            &formula::input(record.img_size, 0),
+            output,
+            &mut Scratch::default(),
+            |id, view| {
+                let values =
+                    || (0..view.pixels()).flat_map(|p| view.pixel(p).iter().copied()).collect::<Vec<f32>>();
+                let name = &graph.node(id).name;
+                if let Some(sample) = record.endpoints.get(name) {
+                    let sample: Sample =
+                        serde_json::from_value(sample.clone()).expect("written by the reference script");
+                    let (found, worst) = (values(), f64::NAN);
+                    let differ = |(at, v): (usize, &f32)| f64::from((found[at] - v).abs()) / sample.rms;
+                    let fits = found.len() == sample.size;
+                    let pairs = formula::sample(sample.size).into_iter().zip(&sample.values);
+                    let worst = if fits { pairs.map(differ).fold(0.0, f64::max) } else { worst };
+                    endpoints.push((name.clone(), worst));
+                }
+                if id == output {
+                    answer = values();
+                }
+            },
+        );
         Comparison { framework: record.framework, endpoints, output: distance(&answer, &record.logits) }
     }
 }

@@ -7,7 +7,7 @@ use super::alias::NOT_AVERAGED;
 
 /// Why a tensor is no part of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub(super) enum Reason {
     /// The auxiliary classifier, which only training uses.
     AuxiliaryHead,
     /// PyTorch's count of the batches that batch norm has seen.
@@ -26,15 +26,19 @@ pub enum Reason {
 
 impl Reason {
     /// A sentence about `count` such tensors.
-    pub fn describe(self, count: usize) -> String {
+    pub(super) fn describe(self, count: usize) -> String {
         let s = if count == 1 { "" } else { "s" };
         match self {
-            Reason::AuxiliaryHead => format!("auxiliary head: {count} tensor{s} left out, only training uses them"),
+            Reason::AuxiliaryHead => {
+                format!("auxiliary head: {count} tensor{s} left out, only training uses them")
+            }
             Reason::BatchCounter => format!("{count} counter{s} of batches (num_batches_tracked) left out"),
             Reason::Step => "global_step left out".into(),
             Reason::Optimizer => format!("{count} tensor{s} of optimizer state left out"),
             Reason::NotAveraged => format!("{count} weight{s} left out, their moving averages were taken"),
-            Reason::Identities => format!("classifier of identities: {count} tensor{s} left out, the answer is the embedding"),
+            Reason::Identities => {
+                format!("classifier of identities: {count} tensor{s} left out, the answer is the embedding")
+            }
             Reason::Constants => format!("{count} constant{s} of the graph left out, which are no weights"),
         }
     }
@@ -42,7 +46,15 @@ impl Reason {
 
 /// Ends of the names of weights in a frozen graph.
 const WEIGHTS: [&str; 9] = [
-    "/weights", "/biases", "/beta", "/gamma", "/moving_mean", "/moving_variance", "/conv2d_params", "/kernel", "/bias",
+    "/weights",
+    "/biases",
+    "/beta",
+    "/gamma",
+    "/moving_mean",
+    "/moving_variance",
+    "/conv2d_params",
+    "/kernel",
+    "/bias",
 ];
 
 /// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be.
@@ -54,7 +66,11 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
         Layout::Torchvision | Layout::PytorchFid | Layout::Timm | Layout::FacenetPytorch => {
             if name.ends_with(".num_batches_tracked") {
                 // The auxiliary head's own counters are a part of it.
-                Some(if name.starts_with("AuxLogits.") { Reason::AuxiliaryHead } else { Reason::BatchCounter })
+                Some(if name.starts_with("AuxLogits.") {
+                    Reason::AuxiliaryHead
+                } else {
+                    Reason::BatchCounter
+                })
             } else if name.starts_with("AuxLogits.") {
                 Some(Reason::AuxiliaryHead)
             } else if layout == Layout::FacenetPytorch && name.starts_with("logits.") {
@@ -83,7 +99,10 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
         }
         Layout::Keras | Layout::Keras3 => {
             let first = name.split('/').next().unwrap_or(name);
-            let state = matches!(first, "optimizer" | "optimizer_weights" | "metrics" | "seed_generator" | "_training");
+            let state = matches!(
+                first,
+                "optimizer" | "optimizer_weights" | "metrics" | "seed_generator" | "_training"
+            );
             let counter = tensor.shape.is_empty() && matches!(tensor.dtype, Dtype::I64 | Dtype::I32);
             (state || counter).then_some(Reason::Optimizer)
         }

@@ -1,0 +1,179 @@
+//! `inception verify`: the evidence that a file of weights gives the numbers of the program it came from.
+//!
+//! ```text
+//! 1  what the file is: format, layout, network, preprocessing, classes, what was done by rule, known by its digest?
+//! 2  with weights that both sides make by a formula: what the original program was recorded to compute, endpoint by endpoint
+//! 3  with the file's own weights: this engine against a naive one in f64, endpoint by endpoint
+//! ```
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use inception_cpu::reference::{Mode, forward, in_f64};
+use inception_cpu::{Device, Model, Scratch};
+use inception_graph::Layout;
+use serde::Serialize;
+
+use super::{stdout, write_json};
+use crate::checkpoint::{self, Checkpoint};
+use crate::exit::{BadData, Exit};
+use crate::weights::recorded::{Comparison, SOURCES, distance};
+use crate::weights::{formula, published};
+
+/// Largest difference of the answer that passes, as a share of its standard deviation.
+const BOUND: f64 = 1e-4;
+
+/// Arguments of `inception verify`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// File of weights, of any format
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which of several networks with the same tensors it is of [default: recognised]
+    #[arg(short, long, value_name = "NET")]
+    pub model: Option<String>,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    net: String,
+    layout: Option<&'static str>,
+    notes: Vec<String>,
+    preprocessing: serde_json::Value,
+    classes: usize,
+    first_classes: Vec<String>,
+    published: Option<&'static str>,
+    accuracy: Vec<String>,
+    checks: Vec<Check>,
+    bound: f64,
+    passed: bool,
+}
+
+/// One comparison.
+#[derive(Serialize)]
+struct Check {
+    against: String,
+    /// Largest difference of each endpoint as a share of its root mean square.
+    endpoints: Vec<(String, f64)>,
+    /// Largest difference of the answer as a share of its standard deviation.
+    output: f64,
+}
+
+/// Runs the command.
+pub fn run(args: VerifyArgs) -> Result<Exit> {
+    let device = Device::new(args.threads)?;
+    let found = checkpoint::open(&args.file, args.model.as_deref(), false)?;
+    let net = found.metadata.net.clone();
+    let layout = found.layout.or_else(|| {
+        let name = found.metadata.provenance.layout.as_deref()?;
+        Layout::ALL.into_iter().find(|l| l.name() == name)
+    });
+    let mut checks = Vec::new();
+    for source in SOURCES.iter().filter(|s| s.net == net && layout.is_none_or(|l| same_program(l, s.layout)))
+    {
+        let Comparison { framework, endpoints, output } = source.compare(&device);
+        checks.push(Check { against: format!("{framework}, recorded, formula weights"), endpoints, output });
+    }
+    checks.push(against_f64(&found, &device));
+    let published = published::identify(&args.file)?;
+    let accuracy = match (published, layout) {
+        (Some(p), _) => vec![format!("{}: {}", p.name, p.accuracy)],
+        (None, Some(layout)) => {
+            published::of(layout, &net).map(|p| format!("{}: {}", p.name, p.accuracy)).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    let passed = checks.iter().all(|c| c.output < BOUND);
+    let report = Report {
+        file: args.file.display().to_string(),
+        net,
+        layout: layout.map(Layout::name),
+        notes: found.report,
+        preprocessing: serde_json::to_value(found.metadata.preprocessing)?,
+        classes: found.metadata.classes.len(),
+        first_classes: found.metadata.classes.into_iter().take(3).collect(),
+        published: published.map(|p| p.name),
+        accuracy,
+        checks,
+        bound: BOUND,
+        passed,
+    };
+    let mut out = stdout();
+    if args.json {
+        write_json(&mut out, &report)?;
+    } else {
+        text(&mut out, &report)?;
+    }
+    out.flush()?;
+    if !report.passed {
+        return Err(BadData(format!("{}: the numbers differ by more than {BOUND:e}", report.file)).into());
+    }
+    Ok(Exit::Done)
+}
+
+/// Layouts of one program's computation under several names.
+fn same_program(layout: Layout, recorded: Layout) -> bool {
+    layout == recorded
+        || (layout, recorded) == (Layout::Keras3, Layout::Keras)
+        || (layout, recorded) == (Layout::Inception2015, Layout::PytorchFid)
+}
+
+/// The engine with the file's weights against naive `f64`, on the formula's picture.
+fn against_f64(found: &Checkpoint, device: &Device) -> Check {
+    let graph = &found.graph;
+    let input = formula::input(graph.img_size(), 0);
+    let expected = forward(graph, &in_f64(&found.weights), &input, 1, Mode::Inference);
+    let output = graph.outputs().first().expect("every network has an output").1;
+    let model = Model::new(graph, &found.weights, device);
+    let endpoints: Vec<_> = graph.endpoints().map(|(id, _)| id).collect();
+    let (mut rows, mut answer) = (Vec::new(), f64::NAN);
+    model.run_and_see(&input, output, &mut Scratch::default(), |id, view| {
+        let values: Vec<f32> = (0..view.pixels()).flat_map(|p| view.pixel(p).iter().copied()).collect();
+        let expected = &expected[id.0];
+        if endpoints.contains(&id) {
+            let rms = (expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64).sqrt();
+            let worst =
+                values.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+            rows.push((graph.node(id).name.clone(), worst / rms.max(f64::MIN_POSITIVE)));
+        }
+        if id == output {
+            answer = distance(&values, &expected.iter().map(|&v| v as f32).collect::<Vec<_>>());
+        }
+    });
+    Check { against: "f64, the file's own weights".into(), endpoints: rows, output: answer }
+}
+
+fn text(out: &mut impl Write, report: &Report) -> Result<()> {
+    writeln!(out, "file           {}", report.file)?;
+    writeln!(out, "network        {}, layout {}", report.net, report.layout.unwrap_or("canonical"))?;
+    report.notes.iter().try_for_each(|note| writeln!(out, "               {note}"))?;
+    let settings: Vec<_> =
+        report.preprocessing.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
+    writeln!(out, "preprocessing  {}", settings.join(", ").replace('"', ""))?;
+    if report.classes > 0 {
+        writeln!(out, "classes        {}: {}, …", report.classes, report.first_classes.join(", "))?;
+    }
+    match report.published {
+        Some(name) => writeln!(out, "published      it is {name}, by its digest")?,
+        None => writeln!(out, "published      its digest is that of no published file that is known here")?,
+    }
+    report.accuracy.iter().try_for_each(|line| writeln!(out, "reported       {line}"))?;
+    for check in &report.checks {
+        writeln!(out, "\nagainst {}: largest difference", check.against)?;
+        for (name, worst) in &check.endpoints {
+            writeln!(out, "  {name:<14} {worst:8.1e} of its root mean square")?;
+        }
+        writeln!(out, "  {:<14} {:8.1e} of its standard deviation", "answer", check.output)?;
+    }
+    let word = if report.passed { "passed" } else { "FAILED" };
+    writeln!(out, "\n{word}: the bound is {:.0e} of the answer's standard deviation", report.bound)?;
+    Ok(())
+}
