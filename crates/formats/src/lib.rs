@@ -6,6 +6,9 @@
 //! | format | told by | read by |
 //! |---|---|---|
 //! | safetensors | a plausible header length, then `{` | [`safetensors_file`] |
+//! | TensorFlow V1 checkpoint | the footer of a table, a list of tensors in it | [`tensorflow`] |
+//! | TensorFlow V2 bundle | the same with a header, or the name of its other files | [`tensorflow`] |
+//! | TensorFlow graph (`.pb`) | after all others: a first node with a name and an op | [`tensorflow`] |
 //!
 //! Knows no network: what the names mean is the caller's business. Nothing in a file is ever executed, a hostile file
 //! gives an error, and memory is bounded by the file's directory and its largest tensor, not by what a file claims.
@@ -13,6 +16,7 @@
 mod dtype;
 mod error;
 mod safetensors_file;
+mod tensorflow;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
 pub use error::{Error, Problem};
+#[doc(hidden)]
+pub use tensorflow::open_tensorflow_in_memory;
 
 /// What a file says about one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +55,12 @@ impl Tensor {
 pub enum Format {
     /// <https://github.com/huggingface/safetensors>
     Safetensors,
+    /// A checkpoint in one file, as TensorFlow wrote it until 2016.
+    TensorflowCheckpoint,
+    /// A checkpoint of several files, as it writes it since.
+    TensorflowBundle,
+    /// A GraphDef whose weights are constants.
+    TensorflowGraph,
 }
 
 impl Format {
@@ -56,6 +68,9 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Safetensors => "safetensors",
+            Format::TensorflowCheckpoint => "TensorFlow V1 checkpoint",
+            Format::TensorflowBundle => "TensorFlow V2 checkpoint",
+            Format::TensorflowGraph => "TensorFlow graph",
         }
     }
 }
@@ -97,6 +112,7 @@ pub fn open(path: &Path) -> Result<TensorFile, Error> {
 }
 
 fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
+    let path = &tensorflow::file_for(path)?;
     let mut file = File::open(path).map_err(Problem::Io)?;
     if file.metadata().map_err(Problem::Io)?.is_dir() {
         return Err(Problem::Io(io::Error::new(io::ErrorKind::IsADirectory, "is a folder")));
@@ -105,6 +121,9 @@ fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
     file.by_ref().take(64).read_to_end(&mut start).map_err(Problem::Io)?;
     if safetensors_file::is(&start) {
         return Ok((Format::Safetensors, Box::new(safetensors_file::Safetensors::open(file)?)));
+    }
+    if let Some(found) = tensorflow::open(path, file)? {
+        return Ok(found);
     }
     Err(Problem::unknown(&start))
 }
