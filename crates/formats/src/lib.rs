@@ -8,6 +8,9 @@
 //! | safetensors | a plausible header length, then `{` | [`safetensors_file`] |
 //! | PyTorch | a zip archive with `data.pkl`, or a pickle | [`pytorch`] |
 //! | Keras | HDF5, or a zip archive with `model.weights.h5` | [`keras`] |
+//! | TensorFlow V1 checkpoint | the footer of a table, a list of tensors in it | [`tensorflow`] |
+//! | TensorFlow V2 bundle | the same with a header, or the name of its other files | [`tensorflow`] |
+//! | TensorFlow graph (`.pb`) | after all others: a first node with a name and an op | [`tensorflow`] |
 //!
 //! Knows no network: what the names mean is the caller's business. Nothing in a file is ever executed, a hostile file
 //! gives an error, and memory is bounded by the file's directory and its largest tensor, not by what a file claims.
@@ -20,6 +23,7 @@ mod keras;
 mod pytorch;
 mod safetensors_file;
 mod streams;
+mod tensorflow;
 mod zip_archive;
 
 use std::fs::File;
@@ -28,6 +32,8 @@ use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
 pub use error::{Error, Problem};
+#[doc(hidden)]
+pub use tensorflow::open_tensorflow_in_memory;
 
 /// What a file says about one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +67,24 @@ pub enum Format {
     Pytorch,
     /// Keras's HDF5 layouts and its `.keras` archive.
     Keras,
+    /// A checkpoint in one file, as TensorFlow wrote it until 2016.
+    TensorflowCheckpoint,
+    /// A checkpoint of several files, as it writes it since.
+    TensorflowBundle,
+    /// A GraphDef whose weights are constants.
+    TensorflowGraph,
 }
 
 impl Format {
     /// Whether its tensors are all constants of a graph, weights or not.
     pub fn is_frozen_graph(self) -> bool {
         match self {
-            Format::Safetensors | Format::Pytorch | Format::Keras => false,
+            Format::TensorflowGraph => true,
+            Format::Safetensors
+            | Format::Pytorch
+            | Format::Keras
+            | Format::TensorflowCheckpoint
+            | Format::TensorflowBundle => false,
         }
     }
 
@@ -77,6 +94,9 @@ impl Format {
             Format::Safetensors => "safetensors",
             Format::Pytorch => "PyTorch",
             Format::Keras => "Keras",
+            Format::TensorflowCheckpoint => "TensorFlow V1 checkpoint",
+            Format::TensorflowBundle => "TensorFlow V2 checkpoint",
+            Format::TensorflowGraph => "TensorFlow graph",
         }
     }
 }
@@ -122,6 +142,7 @@ fn checked(path: PathBuf, found: Result<(Format, Box<dyn Source>), Problem>) -> 
 }
 
 fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
+    let path = &tensorflow::file_for(path)?;
     let mut file = File::open(path).map_err(Problem::Io)?;
     if file.metadata().map_err(Problem::Io)?.is_dir() {
         return Err(Problem::Io(io::Error::new(io::ErrorKind::IsADirectory, "is a folder")));
@@ -131,7 +152,10 @@ fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
     if safetensors_file::is(&start) {
         return Ok((Format::Safetensors, Box::new(safetensors_file::Safetensors::open(file)?)));
     }
-    if let Some(found) = streams::open(&start, file)? {
+    if let Some(found) = streams::open(&start, file.try_clone().map_err(Problem::Io)?)? {
+        return Ok(found);
+    }
+    if let Some(found) = tensorflow::open(path, file)? {
         return Ok(found);
     }
     Err(Problem::unknown(&start))

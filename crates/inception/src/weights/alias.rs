@@ -30,8 +30,8 @@ pub(super) fn standard(file: &TensorFile) -> Standard {
         names = keras(&names);
     }
     // Cadene's Inception-ResNet-v2 is timm's but for the name of its classifier.
-    let cadene =
-        names.iter().any(|n| n == "repeat_1.19.conv2d.weight") && !names.iter().any(|n| n == "classif.weight");
+    let cadene = names.iter().any(|n| n == "repeat_1.19.conv2d.weight")
+        && !names.iter().any(|n| n == "classif.weight");
     for name in &mut names {
         if let Some(rest) = name.strip_prefix("last_linear.").filter(|_| cadene) {
             *name = format!("classif.{rest}");
