@@ -151,12 +151,20 @@ fn write_samples(val: &Dataset, folder: &Path) -> Result<Vec<PathBuf>> {
         if let Picture::Memory { rgb, .. } = &sample.picture {
             let path = folder.join(format!("{class}.png"));
             let (width, height) = (rgb.width as u32, rgb.height as u32);
-            image::save_buffer(&path, &rgb.pixels, width, height, image::ColorType::Rgb8)
+            save_png(&path, width, height, &rgb.pixels)
                 .with_context(|| format!("writing {}", path.display()))?;
             files.push(path);
         }
     }
     Ok(files)
+}
+
+/// Writes RGB bytes.
+fn save_png(path: &Path, width: u32, height: u32, pixels: &[u8]) -> Result<()> {
+    let mut encoder = png::Encoder::new(std::io::BufWriter::new(fs::File::create(path)?), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header()?.write_image_data(pixels)?;
+    Ok(())
 }
 
 #[cfg(test)]

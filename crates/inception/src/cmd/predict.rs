@@ -197,7 +197,7 @@ fn decode_all(pictures: Vec<Listed>, how: &Preprocessing, side: usize, workers: 
         Ok(path) => {
             let picture = Picture::File(path.clone());
             let decoded = decode(&picture, how.decoding()).map_err(|e| e.to_string());
-            let pixels = decoded.map(|rgb| how.apply(&rgb, side));
+            let pixels = decoded.and_then(|rgb| how.apply(&rgb, side).map_err(|e| e.to_string()));
             (picture.name(), pixels)
         }
         Err((name, error)) => (name.clone(), Err(error.clone())),

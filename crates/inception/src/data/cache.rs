@@ -5,10 +5,11 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use inception_pictures::Options;
+
 use super::dataset::{Picture, Rgb};
 use super::decode::decode;
 use super::error::DataError;
-use super::preprocess::Decoding;
 
 /// Decoded pictures, up to a budget; cheap to clone, shared by all loaders of a run.
 ///
@@ -22,7 +23,7 @@ pub struct Cache {
 
 #[derive(Default)]
 struct Kept {
-    pictures: HashMap<(PathBuf, Decoding), Arc<Rgb>>,
+    pictures: HashMap<PathBuf, (Options, Arc<Rgb>)>,
     bytes: usize,
 }
 
@@ -38,21 +39,21 @@ impl Cache {
     }
 
     /// `picture`, decoded now or earlier.
-    pub(super) fn decode(&self, picture: &Picture, how: Decoding) -> Result<Arc<Rgb>, DataError> {
+    pub(super) fn decode(&self, picture: &Picture, how: Options) -> Result<Arc<Rgb>, DataError> {
         let path = match picture {
             Picture::Memory { rgb, .. } => return Ok(rgb.clone()),
             Picture::File(path) => path,
         };
-        if let Some(rgb) = self.lock().pictures.get(&(path.clone(), how)) {
+        if let Some((_, rgb)) = self.lock().pictures.get(path).filter(|(kept, _)| *kept == how) {
             return Ok(rgb.clone());
         }
-        let rgb = Arc::new(decode(picture, how)?);
+        let rgb = decode(picture, how)?;
         let mut kept = self.lock();
         let bytes = kept.bytes + rgb.pixels.len();
         if bytes <= self.budget
-            && let Entry::Vacant(place) = kept.pictures.entry((path.clone(), how))
+            && let Entry::Vacant(place) = kept.pictures.entry(path.clone())
         {
-            place.insert(rgb.clone());
+            place.insert((how, rgb.clone()));
             kept.bytes = bytes;
         }
         Ok(rgb)

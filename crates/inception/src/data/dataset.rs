@@ -3,18 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::error::DataError;
+pub use inception_pictures::Rgb;
 
-/// A decoded picture: `height` rows of `width` RGB bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rgb {
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// `[height, width, 3]`.
-    pub pixels: Vec<u8>,
-}
+use super::error::DataError;
 
 /// Where a picture comes from.
 #[derive(Clone, Debug)]

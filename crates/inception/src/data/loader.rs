@@ -262,12 +262,14 @@ impl Shared {
         let picture = &dataset.samples[index].picture;
         let make = || {
             let rgb = cache.decode(picture, preprocessing.decoding())?;
-            Ok(match transform {
+            let square = match transform {
                 Transform::Train(train, [seed, epoch]) => {
-                    preprocessing.range.of_bytes(&train.apply(&rgb, *side, &[*seed, *epoch, index as u64]))
+                    let bytes = train.apply(&rgb, *side, &[*seed, *epoch, index as u64]);
+                    bytes.map(|bytes| preprocessing.range.of_bytes(&bytes))
                 }
                 Transform::Eval => preprocessing.apply(&rgb, *side),
-            })
+            };
+            square.map_err(|e| DataError::Picture { name: picture.name(), problem: e.to_string() })
         };
         catch_unwind(AssertUnwindSafe(make))
             .unwrap_or_else(|_| Err(DataError::Worker(format!("panic at {}", picture.name()))))

@@ -3,7 +3,6 @@
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them, [`loader`] does both ahead of time on threads of
 //! its own.
 
-pub mod bilinear;
 mod cache;
 pub mod dataset;
 pub mod decode;
@@ -11,7 +10,6 @@ pub mod digits;
 mod error;
 pub mod folder;
 mod join;
-mod jpeg;
 pub mod loader;
 pub mod preprocess;
 pub mod transform;
@@ -20,7 +18,7 @@ pub use cache::Cache;
 pub use dataset::{Dataset, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
-pub use preprocess::{Alpha, Channels, Decoding, Eval, Interpolation, Preprocessing, Range, Resize};
+pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};
 pub use transform::Train;
 
 /// A batch as the engines take it.

@@ -6,9 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bilinear::{self, Grid, Window};
+use inception_pictures::geometry::{central_crop, resize_and_crop, shorter_side};
+use inception_pictures::unfiltered::{half_pixel_bilinear, tf1_bilinear};
+use inception_pictures::{Filter, Options, Order, PictureError, Program, Region, Resize as Resample, Window};
+
 use super::dataset::Rgb;
-use super::transform::resize_window;
 
 /// How pixels are resampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -88,7 +90,7 @@ pub enum Channels {
 }
 
 /// What becomes of transparency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Alpha {
     /// Colours are laid on white, as a browser shows them.
@@ -113,76 +115,88 @@ pub struct Preprocessing {
     /// What becomes of transparency.
     #[serde(default)]
     pub alpha: Alpha,
+    /// Whose pixels of a JPEG are made.
+    #[serde(default)]
+    pub decoder: Decoder,
 }
 
 impl From<Eval> for Preprocessing {
     fn from(eval: Eval) -> Self {
-        Preprocessing { eval, range: Range::Signed, channels: Channels::Rgb, exif: true, alpha: Alpha::White }
+        Preprocessing {
+            eval,
+            range: Range::Signed,
+            channels: Channels::Rgb,
+            exif: true,
+            alpha: Alpha::White,
+            decoder: Decoder::Pillow,
+        }
     }
 }
 
-/// How a file becomes pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Decoding {
-    /// Whether a picture is turned as its EXIF orientation says.
-    pub exif: bool,
-    /// What becomes of transparency.
-    pub alpha: Alpha,
-}
-
-impl Default for Decoding {
-    fn default() -> Self {
-        Decoding { exif: true, alpha: Alpha::White }
-    }
+/// Whose pixels of a JPEG are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoder {
+    /// Pillow's, torchvision's, OpenCV's.
+    #[default]
+    Pillow,
+    /// TensorFlow's `decode_jpeg`, whose inverse DCT is the fast one.
+    TensorFlow,
 }
 
 impl Eval {
-    /// Width and height to which a picture is resized, and the window of `side` × `side` that remains, where the resized
-    /// picture is cut: torchvision's `Resize` and `CenterCrop`.
-    pub fn shorter(&self, width: usize, height: usize, side: usize) -> ([usize; 2], Window) {
-        // A share such as 299/342 must give 342 again.
-        let short = ((side as f64 / self.crop_pct + 1e-6).floor() as usize).max(side);
-        let long = |long: usize, shorter: usize| (short as f64 * long as f64 / shorter as f64) as usize;
-        let [w, h] =
-            if width <= height { [short, long(height, width)] } else { [long(width, height), short] };
-        // Python rounds half to even.
-        let start = |extent: usize| ((extent - side) as f64 / 2.0).round_ties_even() as usize;
-        ([w, h], [start(w), start(h), side, side])
-    }
-
-    /// The window of a picture that remains, where the picture is cut before it is resized: `tf.image.central_crop`.
-    pub fn central(&self, width: usize, height: usize) -> Window {
-        let start = |extent: usize| ((extent as f64 - extent as f64 * self.crop_pct) / 2.0) as usize;
-        let (left, top) = (start(width), start(height));
-        [left, top, width - 2 * left, height - 2 * top]
-    }
-
     /// `[side, side, 3]` values from 0 to 255.
-    pub fn apply(&self, rgb: &Rgb, side: usize) -> Vec<f32> {
-        let grid = match self.interpolation {
-            Interpolation::BilinearTf1 => Some(Grid::Tf1),
-            Interpolation::BilinearPlain => Some(Grid::HalfPixel),
-            Interpolation::Bilinear | Interpolation::Bicubic | Interpolation::Nearest => None,
-        };
-        let whole = [0, 0, rgb.width, rgb.height];
-        let window = match self.resize {
-            Resize::Squash => whole,
-            Resize::Central => self.central(rgb.width, rgb.height),
-            Resize::Shorter => {
-                let (size, window) = self.shorter(rgb.width, rgb.height, side);
-                return match grid {
-                    None => as_floats(&resize_window(rgb, whole, size, self.interpolation, window)),
-                    Some(grid) => bilinear::resize_to(rgb, whole, size, grid, window),
+    pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
+        let whole = Window::whole(rgb.width, rgb.height);
+        let filter = match self.interpolation {
+            Interpolation::Bilinear => Filter::Bilinear,
+            Interpolation::Bicubic => Filter::Bicubic,
+            Interpolation::Nearest => Filter::Nearest,
+            Interpolation::BilinearTf1 | Interpolation::BilinearPlain => {
+                let unfiltered = match self.interpolation {
+                    Interpolation::BilinearTf1 => tf1_bilinear,
+                    _ => half_pixel_bilinear,
                 };
+                let window = match self.resize {
+                    Resize::Squash => whole,
+                    Resize::Central => central_crop(rgb.width, rgb.height, self.crop_pct),
+                    Resize::Shorter => self.centre(rgb.width, rgb.height),
+                };
+                return Ok(unfiltered(rgb, window, side, side)?.values);
             }
         };
-        match grid {
-            None => {
-                let all = [0, 0, side, side];
-                as_floats(&resize_window(rgb, window, [side, side], self.interpolation, all))
+        let resized = match self.resize {
+            Resize::Shorter => {
+                let to = shorter_side(rgb.width, rgb.height, self.short(side));
+                resize_and_crop(rgb, to, (side, side), filter, Order::Pillow13)?
             }
-            Some(grid) => bilinear::resize(rgb, window, side, grid),
-        }
+            Resize::Central | Resize::Squash => {
+                let window = match self.resize {
+                    Resize::Central => central_crop(rgb.width, rgb.height, self.crop_pct),
+                    _ => whole,
+                };
+                let region = Region {
+                    left: window.left as f32,
+                    top: window.top as f32,
+                    right: (window.left + window.width) as f32,
+                    bottom: (window.top + window.height) as f32,
+                };
+                let resize = Resample::new(side, side, filter);
+                Resample { order: Order::Pillow13, region: Some(region), ..resize }.apply(rgb)?
+            }
+        };
+        Ok(as_floats(&resized.pixels))
+    }
+
+    /// Pixels of the shorter side before the crop, ⌊side / crop_pct⌋; a share such as 299/342 gives 342 again.
+    fn short(&self, side: usize) -> usize {
+        ((side as f64 / self.crop_pct + 1e-6).floor() as usize).max(side)
+    }
+
+    /// The centre square of a picture, `crop_pct` of its shorter side.
+    fn centre(&self, width: usize, height: usize) -> Window {
+        let size = ((width.min(height) as f64 * self.crop_pct).round() as usize).max(1);
+        Window { left: (width - size) / 2, top: (height - size) / 2, width: size, height: size }
     }
 }
 
@@ -192,13 +206,21 @@ fn as_floats(bytes: &[u8]) -> Vec<f32> {
 
 impl Preprocessing {
     /// How a file becomes pixels.
-    pub fn decoding(&self) -> Decoding {
-        Decoding { exif: self.exif, alpha: self.alpha }
+    pub fn decoding(&self) -> Options {
+        let alpha = match self.alpha {
+            Alpha::White => inception_pictures::Alpha::White,
+            Alpha::Drop => inception_pictures::Alpha::Drop,
+        };
+        let program = match self.decoder {
+            Decoder::Pillow => Program::Pillow,
+            Decoder::TensorFlow => Program::TensorFlow,
+        };
+        Options { exif: self.exif, alpha, program }
     }
 
     /// The network's input, `[side, side, 3]`.
-    pub fn apply(&self, rgb: &Rgb, side: usize) -> Vec<f32> {
-        self.range.values(self.eval.apply(rgb, side))
+    pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
+        Ok(self.range.values(self.eval.apply(rgb, side)?))
     }
 }
 
@@ -230,5 +252,71 @@ impl Range {
     /// The same from bytes.
     pub fn of_bytes(self, bytes: &[u8]) -> Vec<f32> {
         self.values(as_floats(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: usize, height: usize) -> Rgb {
+        Rgb { width, height, pixels: (0..width * height * 3).map(|i| (i * 37 % 256) as u8).collect() }
+    }
+
+    const INTERPOLATIONS: [Interpolation; 5] = [
+        Interpolation::Bilinear,
+        Interpolation::Bicubic,
+        Interpolation::Nearest,
+        Interpolation::BilinearTf1,
+        Interpolation::BilinearPlain,
+    ];
+
+    #[test]
+    fn a_picture_of_the_networks_size_stays_as_it_is() {
+        let rgb = picture(16, 16);
+        for interpolation in INTERPOLATIONS {
+            for resize in [Resize::Shorter, Resize::Central, Resize::Squash] {
+                let eval = Eval { crop_pct: 1.0, interpolation, resize };
+                assert_eq!(eval.apply(&rgb, 16).unwrap(), as_floats(&rgb.pixels), "{eval:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_of_extreme_shape_still_work() {
+        for (w, h) in [(1, 1), (1, 900), (2000, 1), (3, 2)] {
+            for interpolation in INTERPOLATIONS {
+                for resize in [Resize::Shorter, Resize::Central, Resize::Squash] {
+                    let eval = Eval { crop_pct: 0.875, interpolation, resize };
+                    assert_eq!(
+                        eval.apply(&picture(w, h), 75).unwrap().len(),
+                        75 * 75 * 3,
+                        "{w}×{h} {eval:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_shorter_side_before_the_crop() {
+        let short = |crop_pct| {
+            Eval { crop_pct, interpolation: Interpolation::Bilinear, resize: Resize::Shorter }.short(299)
+        };
+        assert_eq!([short(0.875), short(0.8975), short(299.0 / 342.0), short(1.0)], [341, 333, 342, 299]);
+    }
+
+    #[test]
+    fn ranges_are_their_formulas() {
+        assert_eq!(Range::Signed.of_bytes(&[0, 255]), [-1.0, 1.0]);
+        assert_eq!(Range::Facenet.of_bytes(&[0, 255]), [-127.5 / 128.0, 127.5 / 128.0]);
+        assert_eq!(Range::Inception2015.of_bytes(&[0, 255]), [-1.0, 127.0 / 128.0]);
+        let x = Range::Imagenet.of_bytes(&[0, 255, 128]);
+        let expected = [-0.485 / 0.229, (1.0 - 0.456) / 0.224, (128.0 / 255.0 - 0.406) / 0.225];
+        assert!(x.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6));
+        let x = Range::Prewhiten.of_bytes(&[10, 20, 30, 40]);
+        assert!((x.iter().sum::<f32>()).abs() < 1e-6 && (x[3] - 1.5 / 1.25f32.sqrt()).abs() < 1e-6);
+        // A flat picture is divided by 1/√n, not by nothing.
+        assert_eq!(Range::Prewhiten.of_bytes(&[7; 4]), [0.0; 4]);
     }
 }

@@ -1,14 +1,11 @@
 //! From a picture of any size to the square a network takes.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use inception_graph::{Stream, stream};
+use inception_pictures::{Filter, PictureError, Region, Resize};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::bilinear::Window;
 use super::dataset::Rgb;
-use super::preprocess::Interpolation;
 
 /// Random distortions of training pictures, in torchvision's order and meaning: a crop resized to the square, a mirror
 /// image, then brightness, contrast, saturation and hue in a random order. Crops are not rounded to whole pixels, and
@@ -47,15 +44,15 @@ pub struct CropBox {
 
 impl Train {
     /// `[side, side, 3]` bytes, distorted by the random numbers of `key`, for example `[seed, epoch, sample]`.
-    pub fn apply(&self, rgb: &Rgb, side: usize, key: &[u64]) -> Vec<u8> {
+    pub fn apply(&self, rgb: &Rgb, side: usize, key: &[u64]) -> Result<Vec<u8>, PictureError> {
         let random = &mut stream(key);
         let crop = self.crop_box(rgb.width, rgb.height, random);
-        let mut pixels = resample(rgb, crop, side);
+        let mut pixels = resample(rgb, crop, side)?;
         if random.random_bool(self.flip) {
             mirror(&mut pixels, side);
         }
         self.jitter(&mut pixels, random);
-        pixels
+        Ok(pixels)
     }
 
     /// A random rectangle of the wanted area and aspect; after ten misfits the largest centred one.
@@ -166,40 +163,17 @@ fn mirror(pixels: &mut [u8], side: usize) {
 }
 
 /// Resizes the rectangle `crop` of a picture to `[side, side, 3]` bytes, by Pillow's bilinear filter.
-pub fn resample(rgb: &Rgb, crop: CropBox, side: usize) -> Vec<u8> {
-    // A rectangle may stick out by rounding; the library refuses that. x + (w − x) rounds to w and never above: it is off
-    // by at most half a unit in w's last place, and w, an integer, wins the tie.
-    let (w, h) = (rgb.width as f64, rgb.height as f64);
-    let (x, y) = (crop.x.clamp(0.0, w), crop.y.clamp(0.0, h));
-    let (cw, ch) = (crop.width.min(w - x), crop.height.min(h - y));
-    convolve(rgb, [x, y, cw, ch], [side, side], FilterType::Bilinear)
-}
-
-/// Bytes of the `window` of a picture resized to `[width, height]`, of which `part` is kept.
-pub fn resize_window(
-    rgb: &Rgb,
-    window: Window,
-    size: [usize; 2],
-    interpolation: Interpolation,
-    part: Window,
-) -> Vec<u8> {
-    let filter = match interpolation {
-        Interpolation::Bicubic => FilterType::CatmullRom,
-        _ => FilterType::Bilinear,
+pub fn resample(rgb: &Rgb, crop: CropBox, side: usize) -> Result<Vec<u8>, PictureError> {
+    // A rectangle may stick out by rounding.
+    let (w, h) = (rgb.width as f32, rgb.height as f32);
+    let region = Region {
+        left: (crop.x as f32).clamp(0.0, w),
+        top: (crop.y as f32).clamp(0.0, h),
+        right: ((crop.x + crop.width) as f32).clamp(0.0, w),
+        bottom: ((crop.y + crop.height) as f32).clamp(0.0, h),
     };
-    let all = convolve(rgb, window.map(|v| v as f64), size, filter);
-    let [left, top, width, height] = part;
-    let row = |y: usize| &all[(y * size[0] + left) * 3..][..width * 3];
-    (top..top + height).flat_map(row).copied().collect()
-}
-
-fn convolve(rgb: &Rgb, [x, y, w, h]: [f64; 4], [width, height]: [usize; 2], filter: FilterType) -> Vec<u8> {
-    let source = ImageRef::new(rgb.width as u32, rgb.height as u32, &rgb.pixels, PixelType::U8x3)
-        .expect("a decoded picture has three bytes a pixel");
-    let mut target = Image::new(width as u32, height as u32, PixelType::U8x3);
-    let options = ResizeOptions::new().crop(x, y, w, h).resize_alg(ResizeAlg::Convolution(filter));
-    Resizer::new().resize(&source, &mut target, &options).expect("the rectangle lies inside the picture");
-    target.into_vec()
+    let resize = Resize { region: Some(region), ..Resize::new(side, side, Filter::Bilinear) };
+    Ok(resize.apply(rgb)?.pixels)
 }
 
 #[cfg(test)]
@@ -224,14 +198,13 @@ mod tests {
     #[test]
     fn nothing_asked_for_changes_nothing() {
         let rgb = picture(16, 16);
-        assert_eq!(STILL.apply(&rgb, 16, &[1]), rgb.pixels);
-        assert_eq!(Eval { crop_pct: 1.0, interpolation: Interpolation::Bicubic }.apply(&rgb, 16), rgb.pixels);
+        assert_eq!(STILL.apply(&rgb, 16, &[1]).unwrap(), rgb.pixels);
     }
 
     #[test]
     fn flipping_mirrors_every_row() {
         let rgb = picture(5, 5);
-        let flipped = Train { flip: 1.0, ..STILL }.apply(&rgb, 5, &[1]);
+        let flipped = Train { flip: 1.0, ..STILL }.apply(&rgb, 5, &[1]).unwrap();
         for (y, x) in (0..5).flat_map(|y| (0..5).map(move |x| (y, x))) {
             assert_eq!(flipped[(y * 5 + x) * 3..][..3], rgb.pixels[(y * 5 + 4 - x) * 3..][..3]);
         }
@@ -265,28 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn the_centre_square_of_evaluation() {
-        let eval = Eval { crop_pct: 0.875, interpolation: Interpolation::Bilinear };
-        // 299 / 0.875 = 341.7 → 341: of 500×375 a square of 375·299/341 pixels remains.
-        let c = eval.crop_box(500, 375, 299);
-        let size = 375.0 * 299.0 / 341.0;
-        assert_eq!(
-            c,
-            CropBox { x: (500.0 - size) / 2.0, y: (375.0 - size) / 2.0, width: size, height: size }
-        );
-    }
-
-    #[test]
     fn pictures_of_extreme_shape_still_work() {
-        let eval = Eval { crop_pct: 0.875, interpolation: Interpolation::Bilinear };
         let train = Train { scale: [0.08, 1.0], ratio: [0.75, 1.33], flip: 0.5, hue: 0.1, ..STILL };
         for (w, h) in [(1, 1), (1, 900), (2000, 1), (3, 2)] {
             let rgb = picture(w, h);
-            assert_eq!(eval.apply(&rgb, 75).len(), 75 * 75 * 3);
-            assert_eq!(train.apply(&rgb, 75, &[3]).len(), 75 * 75 * 3);
+            assert_eq!(train.apply(&rgb, 75, &[3]).unwrap().len(), 75 * 75 * 3);
         }
-        let one = Rgb { width: 1, height: 1, pixels: vec![10, 200, 30] };
-        assert!(eval.apply(&one, 8).chunks(3).all(|p| p == [10, 200, 30]));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | pytorch-fid | the whole picture | bilinear without antialias, unrounded | [-1, 1] |
 //! | the graph of 2015 | the whole picture | TensorFlow 1 | (x − 128) / 128 |
 //!
-//! None of them turns a picture as its EXIF data say, and all drop transparency. A `config.json` of timm's beside the file
+//! slim and the graph of 2015 decode JPEGs with TensorFlow's fast inverse DCT, the others as Pillow. None of them turns a picture as its EXIF data say, and all drop transparency. A `config.json` of timm's beside the file
 //! overrules the table: it tells apart weights whose tensors look alike.
 
 use std::path::Path;
@@ -19,7 +19,7 @@ use std::path::Path;
 use inception_graph::Layout;
 use serde_json::Value;
 
-use crate::data::{Alpha, Channels, Eval, Interpolation, Preprocessing, Range, Resize};
+use crate::data::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};
 
 /// The preprocessing of a layout's own program.
 pub(super) fn preprocessing(layout: Layout, net: &str, auxiliary: bool) -> Preprocessing {
@@ -41,7 +41,11 @@ pub(super) fn preprocessing(layout: Layout, net: &str, auxiliary: bool) -> Prepr
         Layout::PytorchFid => (squash(Interpolation::BilinearPlain), Range::Signed),
         Layout::Inception2015 => (squash(Interpolation::BilinearTf1), Range::Inception2015),
     };
-    Preprocessing { eval, range, channels: Channels::Rgb, exif: false, alpha: Alpha::Drop }
+    let decoder = match layout {
+        Layout::Slim | Layout::Inception2015 => Decoder::TensorFlow,
+        _ => Decoder::Pillow,
+    };
+    Preprocessing { eval, range, channels: Channels::Rgb, exif: false, alpha: Alpha::Drop, decoder }
 }
 
 /// What timm's `config.json` beside the weights says instead, and the name of the weights in it.

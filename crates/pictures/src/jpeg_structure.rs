@@ -1,4 +1,4 @@
-//! Whether a JPEG is all there.
+//! The segments of a JPEG: whether it is all there, and whose it is.
 //!
 //! The decoder fills what a truncated file lacks with grey and says nothing, so the file's structure is walked first:
 //!
@@ -10,24 +10,61 @@
 
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
+const APP14: u8 = 0xee;
 
 /// Whether `bytes`, which start a JPEG, go on to its end-of-image marker.
-pub(super) fn is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    let mut scanned = false;
-    while let Some(marker) = next_marker(bytes, &mut at) {
+pub(crate) fn is_complete(bytes: &[u8]) -> bool {
+    let (mut at, mut scanned) = (2, false);
+    while let Some((marker, _)) = next_segment(bytes, &mut at) {
         match marker {
             END_OF_IMAGE => return scanned,
-            // Restarts and TEM have no length. Tolerated wherever they are, as are stray bytes.
-            0xd0..=0xd8 | 0x01 => {}
-            _ => {
-                let Some(&[high, low]) = bytes.get(at..at + 2) else { return false };
-                at += usize::from(u16::from_be_bytes([high, low]));
-                scanned |= marker == START_OF_SCAN;
-            }
+            START_OF_SCAN => scanned = true,
+            _ => {}
         }
     }
     false
+}
+
+/// What the segments before the first scan say of the channels' colours.
+pub(crate) struct Colours {
+    /// Adobe's number for the transform between the colours that a person sees and those in the file.
+    pub(crate) adobe: Option<u8>,
+    /// Where the first scan starts.
+    pub(crate) scan: usize,
+}
+
+/// Reads the segments before the first scan.
+pub(crate) fn colours(bytes: &[u8]) -> Colours {
+    let (mut at, mut colours) = (2, Colours { adobe: None, scan: 2 });
+    while let Some((marker, data)) = next_segment(bytes, &mut at) {
+        match marker {
+            START_OF_SCAN | END_OF_IMAGE => break,
+            APP14 if data.starts_with(b"Adobe") => colours.adobe = data.get(11).copied().or(colours.adobe),
+            _ => {}
+        }
+        colours.scan = at;
+    }
+    colours
+}
+
+/// The file with Adobe's marker before the first scan, which says the last word.
+pub(crate) fn with_adobe(bytes: &[u8], colours: &Colours, transform: u8) -> Vec<u8> {
+    let marker = [&[0xff, APP14, 0, 14], b"Adobe".as_slice(), &[0, 100, 0, 0, 0, 0, transform]].concat();
+    let (before, after) = bytes.split_at(colours.scan.min(bytes.len()));
+    [before, &marker, after].concat()
+}
+
+/// The next marker from `at` on and its data, behind which `at` then stands.
+fn next_segment<'a>(bytes: &'a [u8], at: &mut usize) -> Option<(u8, &'a [u8])> {
+    let marker = next_marker(bytes, at)?;
+    // Restarts and TEM have no length. Tolerated wherever they are, as are stray bytes.
+    if matches!(marker, END_OF_IMAGE | 0xd0..=0xd8 | 0x01) {
+        return Some((marker, &[]));
+    }
+    let length = bytes.get(*at..*at + 2)?;
+    let start = *at + 2;
+    *at += usize::from(u16::from_be_bytes([length[0], length[1]]));
+    Some((marker, bytes.get(start..*at).unwrap_or_default()))
 }
 
 /// The next marker from `at` on, behind which `at` then stands. In coded data 0xff 0x00 is a value, not a marker.

@@ -1,0 +1,82 @@
+//! From bytes to RGB: JPEG and PNG, told by their content, as the program of [`Options`] reads them.
+//!
+//! | found | becomes |
+//! |---|---|
+//! | grey, palette, 1 to 4 bits | RGB |
+//! | 16 bits a channel | the upper 8; grey with [`Alpha::Drop`]: cut off at 255, as Pillow does; grey with [`Alpha::White`]: rounded |
+//! | transparency | [`Alpha`] |
+//! | CMYK, YCCK (JPEG) | RGB, the values taken for Adobe's inverted ones as [`Program`] takes them |
+//! | EXIF orientation | applied or not |
+//! | colour profile, gamma | not applied, as Pillow and TensorFlow do not |
+//! | a file that ends early | an error, not a grey half |
+
+use super::error::PictureError;
+use super::{Rgb, describe, exif, jpeg, png_file};
+
+/// Pictures of more pixels than this are refused before they are decoded: Pillow's limit of a decompression bomb, half a
+/// GiB of RGB bytes at most.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
+/// What becomes of transparency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpha {
+    /// Colours are laid on white, as a browser shows them.
+    White,
+    /// Transparency is forgotten, as Pillow's `convert("RGB")` does.
+    Drop,
+}
+
+/// Whose pixels of a JPEG are made, bit for bit. The standard leaves the last bits of the inverse DCT open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// libjpeg-turbo's accurate integer DCT, that of Pillow, OpenCV and torchvision.
+    Pillow,
+    /// libjpeg-turbo's fast integer DCT, that of TensorFlow's `decode_jpeg` unless told otherwise.
+    TensorFlow,
+}
+
+/// How files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether a picture is turned as its EXIF orientation says.
+    pub exif: bool,
+    /// What becomes of transparency.
+    pub alpha: Alpha,
+    /// Whose pixels of a JPEG are made.
+    pub program: Program,
+}
+
+impl Options {
+    /// `Image.open(file).convert("RGB")`, which torchvision's folders and timm use.
+    pub const PILLOW: Options = Options { exif: false, alpha: Alpha::Drop, program: Program::Pillow };
+    /// `tf.io.decode_jpeg(bytes, channels=3)`, which slim uses.
+    pub const TENSORFLOW: Options = Options { exif: false, alpha: Alpha::Drop, program: Program::TensorFlow };
+    /// As a person sees the picture: upright and on white.
+    pub const VIEWER: Options = Options { exif: true, alpha: Alpha::White, program: Program::Pillow };
+}
+
+/// Decodes the content of a file; the error says what was found and what to do.
+pub fn decode(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
+    // A defect of a decoder costs one picture, not the run.
+    let decoded = std::panic::catch_unwind(|| decode_known(bytes, options));
+    decoded.unwrap_or(Err(PictureError::Panicked))
+}
+
+fn decode_known(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
+    let (rgb, orientation) = if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+        jpeg::decode(bytes, options.program)?
+    } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        png_file::decode(bytes, options.alpha)?
+    } else {
+        return Err(PictureError::Foreign(describe::describe(bytes)));
+    };
+    Ok(if options.exif { exif::upright(rgb, orientation) } else { rgb })
+}
+
+/// An error if there are more pixels than are handled.
+pub(crate) fn check_size(width: u64, height: u64) -> Result<(), PictureError> {
+    if width.saturating_mul(height) > MAX_PIXELS {
+        return Err(PictureError::TooLarge { width, height });
+    }
+    Ok(())
+}
