@@ -25,6 +25,7 @@ use inception_graph::{Graph, Layout, Spec, Weights};
 use serde::{Deserialize, Serialize};
 
 pub use error::{CheckpointError, TensorProblem};
+pub(crate) use read::not_finite;
 pub use read::{load, open};
 pub use write::{Out, Values, save, save_with, write};
 

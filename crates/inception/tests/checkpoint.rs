@@ -143,9 +143,9 @@ fn every_difference_is_listed() {
     assert_eq!(
         problems,
         [
-            TensorProblem::NotFinite { name: first.name.clone(), bad: 2, len: first.len() },
             shape("logits/weight", &[inputs, 3], &[inputs, 4]),
             shape("logits/bias", &[3], &[4]),
+            TensorProblem::NotFinite { name: first.name.clone(), bad: 2, len: first.len() },
         ]
     );
 }
@@ -177,7 +177,7 @@ fn metadata_that_do_not_fit_are_explained() {
     let message = |key: &str, value: &str| {
         Case::with_header(|header| header["__metadata__"][key] = json!(value)).to_string()
     };
-    assert!(message("format", "pt").contains("another program wrote these weights"));
+    assert!(message("format", "pt").contains("of no network that is known here"));
     assert!(message("format", "inception/99").contains("this version reads"));
     assert!(message("classes", "[\"a\"").contains("`classes` is not JSON"));
     assert!(message("net", "inception_v33").contains("asks for a network that cannot be built"));
@@ -206,16 +206,18 @@ fn other_files_are_told_apart() {
         fs::write(&path, bytes).unwrap();
         load(&path).unwrap_err().to_string()
     };
-    assert!(message(b"").contains("only 0 bytes"));
+    assert!(message(b"").contains("it is empty"));
     assert!(message(b"<!DOCTYPE html><html></html>").contains("web page"));
     assert!(message(b"version https://git-lfs.github.com/spec/v1").contains("git lfs pull"));
-    assert!(message(b"PK\x03\x04aaaaaaaaaaaa").contains("PyTorch"));
-    assert!(message(&[0xff; 64]).contains("not a safetensors file"));
+    assert!(message(&[0xff; 64]).contains("no file of weights"));
     assert!(message(&[&99_000_000u64.to_le_bytes()[..], b"{}"].concat()).contains("ends inside its header"));
-    assert!(message(&[&2u64.to_le_bytes()[..], b"{}"].concat()).contains("another program"));
+    assert!(message(&[&2u64.to_le_bytes()[..], b"{}"].concat()).contains("no network"));
     let missing = load(&folder.path().join("missing")).unwrap_err();
-    assert!(matches!(missing, CheckpointError::Io { action: "read", .. }));
-    assert!(matches!(load(folder.path()).unwrap_err(), CheckpointError::Io { .. }));
+    assert!(
+        missing.to_string().contains("cannot read") && missing.to_string().contains("missing"),
+        "{missing}"
+    );
+    assert!(load(folder.path()).unwrap_err().to_string().contains("is a folder"));
 }
 
 /// Flipped bits and cut ends: an error or, where the values alone changed, a checkpoint; never a panic.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use inception::data::DataError;
-use inception::data::decode::decode_bytes;
 use inception::data::folder::{list_pictures, open_single, open_splits};
+use inception_pictures::Options;
 use tempfile::TempDir;
 
 fn picture(path: &Path, seed: u32) {
@@ -175,4 +175,8 @@ fn what_is_no_picture_is_named() {
     let mut png = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(40, 40).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
     assert!(error(&png.into_inner()[..60]).contains("broken Png"));
+}
+
+fn decode_bytes(bytes: &[u8]) -> Result<inception_pictures::Rgb, String> {
+    inception_pictures::decode(bytes, Options::VIEWER).map_err(|e| e.to_string())
 }

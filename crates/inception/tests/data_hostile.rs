@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::ImageEncoder;
-use inception::data::decode::{MAX_PIXELS, decode_bytes};
 use inception::data::folder::{list_pictures, open_single, open_splits};
+use inception_pictures::MAX_PIXELS;
+use inception_pictures::Options;
 
 fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect("a fixture")
@@ -91,7 +92,9 @@ fn content_decides_and_not_the_name() {
         .expect("encoded");
     fs::write(&png, bytes.into_inner()).expect("written");
     fs::write(&jpg, fixture("rgb.jpg")).expect("written");
-    let decode = |path: PathBuf| inception::data::decode::decode(&inception::data::Picture::File(path));
+    let decode = |path: PathBuf| {
+        inception::data::decode::decode(&inception::data::Picture::File(path), Options::VIEWER)
+    };
     assert_eq!(decode(png).expect("a PNG").pixels, [9, 8, 7]);
     assert_eq!(decode(jpg).expect("a JPEG").width, 32);
     let error = decode(dir.path().join("none.jpg")).expect_err("no such file").to_string();
@@ -227,4 +230,8 @@ fn empty_and_misspelt_classes_are_in_the_table() {
 fn a_missing_folder_says_so() {
     let error = open_splits(Path::new("/nowhere/at/all"), None, 1).expect_err("missing").to_string();
     assert_eq!(error, "/nowhere/at/all: no such folder: check how it is spelt");
+}
+
+fn decode_bytes(bytes: &[u8]) -> Result<inception_pictures::Rgb, String> {
+    inception_pictures::decode(bytes, Options::VIEWER).map_err(|e| e.to_string())
 }

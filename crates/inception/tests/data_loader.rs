@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inception::data::{
-    Batch, Cache, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Request, Rgb, Sample, Train,
-    Transform, shuffled,
+    Batch, Cache, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Preprocessing, Request, Resize, Rgb,
+    Sample, Train, Transform, shuffled,
 };
 
-const EVAL: Eval = Eval { crop_pct: 1.0, interpolation: Interpolation::Bilinear };
+const EVAL: Eval = Eval { crop_pct: 1.0, interpolation: Interpolation::Bilinear, resize: Resize::Shorter };
 const TRAIN: Train = Train {
     scale: [0.3, 1.0],
     ratio: [0.75, 1.33],
@@ -42,6 +42,7 @@ fn request(dataset: &Arc<Dataset>, workers: usize) -> Request {
         dataset: dataset.clone(),
         order: shuffled(dataset.samples.len(), 1, 2),
         transform: Transform::Train(TRAIN, [1, 2]),
+        preprocessing: EVAL.into(),
         side: 16,
         batch_size: 4,
         drop_last: false,
@@ -95,7 +96,7 @@ fn a_bad_picture_stops_or_is_left_out_and_reported() {
     let mut skipping = Loader::new(Request {
         on_bad: OnBad::Skip,
         order: (0..9).collect(),
-        transform: Transform::Eval(EVAL),
+        transform: Transform::Eval,
         ..request(&data, 3)
     });
     let batches: Vec<Batch> = skipping.by_ref().map(|b| b.expect("skips")).collect();
@@ -117,7 +118,7 @@ fn a_skipped_picture_moves_no_other_to_another_batch() {
         let mut loader = Loader::new(Request {
             on_bad: OnBad::Skip,
             order: (0..14).collect(),
-            transform: Transform::Eval(EVAL),
+            transform: Transform::Eval,
             drop_last: true,
             ..request(&data, workers)
         });
@@ -174,13 +175,18 @@ fn waiting_is_measured_and_nothing_to_load_is_no_batch() {
 fn pixels_are_those_of_the_picture_and_its_key() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let data = dataset(dir.path(), 5);
-    let rgb = |i: usize| inception::data::decode::decode(&data.samples[i].picture).expect("readable");
+    let how = Preprocessing::from(EVAL);
+    let rgb = |i: usize| {
+        inception::data::decode::decode(&data.samples[i].picture, how.decoding()).expect("readable")
+    };
     for batch in Loader::new(Request { workers: 2, ..request(&data, 2) }).map(|b| b.expect("readable")) {
         for (&index, pixels) in batch.indices.iter().zip(batch.pixels.chunks_exact(16 * 16 * 3)) {
-            assert_eq!(pixels, TRAIN.apply(&rgb(index), 16, &[1, 2, index as u64]));
+            let bytes = TRAIN.apply(&rgb(index), 16, &[1, 2, index as u64]).expect("a square");
+            assert_eq!(pixels, how.range.of_bytes(&bytes));
         }
     }
-    let eval = Request { transform: Transform::Eval(EVAL), order: vec![3, 0], ..request(&data, 2) };
+    let eval = Request { transform: Transform::Eval, order: vec![3, 0], ..request(&data, 2) };
     let batch = Loader::new(eval).next().expect("one batch").expect("readable");
-    assert_eq!(batch.pixels, [EVAL.apply(&rgb(3), 16), EVAL.apply(&rgb(0), 16)].concat());
+    let square = |i: usize| how.apply(&rgb(i), 16).expect("a square");
+    assert_eq!(batch.pixels, [square(3), square(0)].concat());
 }

@@ -204,7 +204,9 @@ fn every_network_overfits_32_pictures() {
         let mut engine = Cpu::new(graph.clone(), Weights::init(&graph, 1), device);
         let data = few(32, 1).train;
         let eval = |rgb: &inception::data::Picture| {
-            recipe.eval.apply(&inception::data::decode::decode(rgb).expect("in memory"), 75)
+            let how = inception::data::Preprocessing::from(recipe.eval);
+            let rgb = inception::data::decode::decode(rgb, how.decoding()).expect("in memory");
+            how.apply(&rgb, 75).expect("a square")
         };
         let batch = Batch {
             pixels: data.samples.iter().flat_map(|s| eval(&s.picture)).collect(),

@@ -39,18 +39,19 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     let params = graph.params();
     let refused =
         |problems| CheckpointError::Tensors { path: path.clone(), net: metadata.net.clone(), problems };
-    let (sources, problems) = differences(&params, file.tensors());
+    let (sources, mut problems) = differences(&params, file.tensors());
     if !problems.is_empty() {
+        for (param, source) in params.iter().zip(sources) {
+            let Some(source) = source else { continue };
+            problems.extend(not_finite(&param.name, &file.values(source).map_err(CheckpointError::File)?));
+        }
         return Err(refused(problems));
     }
     // Only now is the network known to be no larger than the file.
     let (mut weights, mut problems) = (Weights::zeros(&graph), Vec::new());
-    for (i, source) in sources.into_iter().enumerate() {
+    for (i, source) in sources.into_iter().flatten().enumerate() {
         let values = file.values(source).map_err(CheckpointError::File)?;
-        let bad = values.iter().filter(|v| !v.is_finite()).count();
-        if bad > 0 {
-            problems.push(TensorProblem::NotFinite { name: params[i].name.clone(), bad, len: values.len() });
-        }
+        problems.extend(not_finite(&params[i].name, &values));
         weights.get_mut(i).copy_from_slice(&values);
     }
     if !problems.is_empty() {
@@ -94,15 +95,23 @@ fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {
     Ok(metadata)
 }
 
-/// The tensor of each of `params`, and every way in which `tensors` differ: the network's order first, then what is too
+/// The problem of values that are infinite or not a number.
+pub(crate) fn not_finite(name: &str, values: &[f32]) -> Option<TensorProblem> {
+    let bad = values.iter().filter(|v| !v.is_finite()).count();
+    (bad > 0).then(|| TensorProblem::NotFinite { name: name.into(), bad, len: values.len() })
+}
+
+/// The tensor of each of `params` that fits, and every way in which `tensors` differ: the network's order first, then what is too
 /// much by name.
-fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<usize>, Vec<TensorProblem>) {
+fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<Option<usize>>, Vec<TensorProblem>) {
     let (mut sources, mut problems) = (Vec::new(), Vec::new());
     let places: std::collections::HashMap<&str, usize> =
         tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
     for param in params {
         let (name, expected) = (param.name.clone(), param.shape.clone());
-        match places.get(name.as_str()) {
+        let place = places.get(name.as_str());
+        let before = problems.len();
+        match place {
             None => problems.push(TensorProblem::Missing { name, expected, nearest: None }),
             Some(&i) if tensors[i].shape != expected => {
                 problems.push(TensorProblem::Shape { name, expected, found: tensors[i].shape.clone() });
@@ -110,8 +119,9 @@ fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<usize>, Vec<TensorP
             Some(&i) if tensors[i].dtype != inception_formats::Dtype::F32 => {
                 problems.push(TensorProblem::Type { name, found: tensors[i].dtype.name().into() });
             }
-            Some(&i) => sources.push(i),
+            Some(_) => {}
         }
+        sources.push(place.copied().filter(|_| problems.len() == before));
     }
     let known: BTreeSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
     let extra: BTreeSet<&str> =

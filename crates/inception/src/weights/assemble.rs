@@ -10,7 +10,7 @@ use super::imagenet;
 use super::preset;
 use super::recognise::{self, Index, Recognised};
 use super::rules::{self, Reason};
-use crate::checkpoint::{Checkpoint, CheckpointError, Metadata, TensorProblem};
+use crate::checkpoint::{Checkpoint, CheckpointError, Metadata, TensorProblem, not_finite};
 
 /// A tensor that is kept beside the network, so that the file can be made again.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,10 +165,7 @@ fn read(
             continue;
         };
         let values = file.values(*source).map_err(CheckpointError::File)?;
-        let bad = values.iter().filter(|v| !v.is_finite()).count();
-        if bad > 0 {
-            problems.push(TensorProblem::NotFinite { name: foreign.name.clone(), bad, len: values.len() });
-        }
+        problems.extend(not_finite(&foreign.name, &values));
         let shape = weights.params()[i].shape.clone();
         weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&shape, &values));
     }
