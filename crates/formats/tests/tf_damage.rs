@@ -250,7 +250,7 @@ fn two_tensors_of_one_name() {
 }
 
 #[test]
-fn keys_out_of_order_and_blocks_that_overlap() {
+fn keys_out_of_order_in_a_block_and_between_two() {
     let entry = || (&b"a"[..], number(1, 7));
     is_damaged(table(&[(b"b", 0, block(&[(b"", number(1, 1)), entry(), entry()]))]), &[], "not in order");
     let blocks = [(&b"b"[..], 0, block(&[(b"", number(1, 1)), entry()])), (&b"c"[..], 0, block(&[entry()]))];
