@@ -8,7 +8,7 @@ v2_shards/ a bundle in two data files
 v2_object/ an object-based one, with its graph of objects as a string
 graph/     constants of a frozen graph: as bytes, as values, as one value for all
 expected.csv has a line a tensor: file, name, type, shape, values. All values are exact as f32.
-The files are a function of the version of TensorFlow alone, but for v2_object, whose object graph names hash seeds.
+Two runs give the same bytes.
 """
 import pathlib
 import shutil

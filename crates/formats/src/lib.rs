@@ -12,6 +12,8 @@
 //! | TensorFlow V2 bundle | the same with a header, or the name of its other files | [`tensorflow`] |
 //! | TensorFlow graph (`.pb`) | after all others: a first node with a name and an op | [`tensorflow`] |
 //!
+//! What holds no numbers, such as the texts among TensorFlow's tensors, is not listed.
+//!
 //! Knows no network: what the names mean is the caller's business. Nothing in a file is ever executed, a hostile file
 //! gives an error, and memory is bounded by the file's directory and its largest tensor, not by what a file claims.
 

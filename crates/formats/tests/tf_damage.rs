@@ -235,13 +235,22 @@ fn numbers_without_a_type_here_are_refused_by_name() {
 }
 
 #[test]
+fn noise_is_of_no_known_format() {
+    let mut random = Random(3);
+    for _ in 0..2000 {
+        let noise = (0..1 + random.below(300)).map(|_| random.below(256) as u8).collect();
+        assert!(matches!(problem(noise, &[]), Problem::Unknown(_)));
+    }
+}
+
+#[test]
 fn two_tensors_of_one_name() {
     let one = graph(1, &[2], &[]);
     is_damaged([one.clone(), one].concat(), &[], "two tensors `a`");
 }
 
 #[test]
-fn keys_out_of_order_and_blocks_that_overlap() {
+fn keys_out_of_order_in_a_block_and_between_two() {
     let entry = || (&b"a"[..], number(1, 7));
     is_damaged(table(&[(b"b", 0, block(&[(b"", number(1, 1)), entry(), entry()]))]), &[], "not in order");
     let blocks = [(&b"b"[..], 0, block(&[(b"", number(1, 1)), entry()])), (&b"c"[..], 0, block(&[entry()]))];

@@ -104,18 +104,17 @@ fn constant<R: Read + Seek>(wire: &mut Wire<R>, mut node: Span) -> Result<Option
 
 /// The tensor of an attribute `value`.
 fn attribute<R: Read + Seek>(wire: &mut Wire<R>, mut entry: Span) -> Result<Option<Span>, Problem> {
-    let (mut is_value, mut tensor) = (false, None);
+    let (mut is_value, mut content, mut tensor) = (false, 0..0, None);
     while let Some(field) = wire.field(&mut entry)? {
         match (field.number, field.content) {
             (1, Content::Bytes(span)) => is_value = wire.text(&span)? == "value",
-            (2, Content::Bytes(mut value)) if is_value => {
-                while let Some(field) = wire.field(&mut value)? {
-                    if let (8, Content::Bytes(span)) = (field.number, field.content) {
-                        tensor = Some(span);
-                    }
-                }
-            }
+            (2, Content::Bytes(span)) => content = span,
             _ => {}
+        }
+    }
+    while is_value && let Some(field) = wire.field(&mut content)? {
+        if let (8, Content::Bytes(span)) = (field.number, field.content) {
+            tensor = Some(span);
         }
     }
     Ok(tensor)

@@ -33,6 +33,9 @@ pub(super) fn append<R: Read + Seek>(
     to: &mut Vec<u8>,
 ) -> Result<(), Problem> {
     let ((list, of_varints), first) = (list(dtype), to.len());
+    // A byte of a varint makes at most eight of a value.
+    let possible = (message.end - message.start).saturating_mul(8);
+    to.reserve_exact(bytes.min(usize::try_from(possible).unwrap_or(usize::MAX)));
     while let Some(field) = wire.field(&mut message)? {
         match field.content {
             Content::Bytes(span) if field.number == 4 && !span.is_empty() => {
