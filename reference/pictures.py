@@ -120,7 +120,6 @@ def jpegs():
     files["comment.jpg"] = write(21, 19, [(1, 1)] * 3, [(0xFE, b"\xff\xd9\xff\xda no end")])
     files["appended.jpg"] = write(21, 19, [(1, 1)] * 3) + b"what a camera appends"
     files["refused_12_bits.jpg"] = write(21, 19, [(1, 1)] * 3, precision=12)
-    files["refused_2x2_all.jpg"] = write(21, 19, [(2, 2)] * 3)
     files["refused_chroma_finer.jpg"] = write(21, 19, [(1, 1), (2, 2), (2, 2)], [jfif])
     files["refused_two.jpg"] = write(21, 19, [(1, 1)] * 2)
     files["jpeg_named.png"] = files["rgb_ids.jpg"]
@@ -285,11 +284,10 @@ def tensorflow():
 
     rows = []
     for path in sorted([*OUT.glob("*.jpg"), OUT / "jpeg_named.png"]):
-        data = path.read_bytes()
-        try:
-            pixels = tf.io.decode_jpeg(data, channels=3).numpy()
-        except tf.errors.InvalidArgumentError:
+        # Where scans are missing, its libjpeg-turbo guesses the blocks' edges otherwise than Pillow's newer one.
+        if path.name.startswith(("refused", "progressive_first")):
             continue
+        pixels = tf.io.decode_jpeg(path.read_bytes(), channels=3).numpy()
         rows.append([path.name, pixels.shape[1], pixels.shape[0], sha(pixels.tobytes())])
     table("decode_fast.csv", "file,width,height,sha256", rows)
 

@@ -58,7 +58,10 @@ impl std::fmt::Display for PictureError {
                 write!(f, "is a truncated {format} (no end marker): fetch or copy it again")
             }
             PictureError::TooLarge { width, height } => {
-                write!(f, "has {width}×{height} pixels, more than the {MAX_PIXELS} that are handled: shrink it")
+                write!(
+                    f,
+                    "has {width}×{height} pixels, more than the {MAX_PIXELS} that are handled: shrink it"
+                )
             }
             PictureError::Unsupported(problem) => write!(f, "{problem}"),
             PictureError::Broken { format, problem } => {
@@ -68,7 +71,10 @@ impl std::fmt::Display for PictureError {
                 write!(f, "makes the decoder panic: write it again with another program")
             }
             PictureError::Pixels { width, height, found } => {
-                write!(f, "expected 3 bytes for each of {width}×{height} pixels, at least one: found {found} bytes")
+                write!(
+                    f,
+                    "expected 3 bytes for each of {width}×{height} pixels, at least one: found {found} bytes"
+                )
             }
             PictureError::Window { window: w, width, height } => write!(
                 f,

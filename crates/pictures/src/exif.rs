@@ -28,9 +28,8 @@ fn read(block: &[u8]) -> Option<u8> {
     };
     let list = number(4, 4)? as usize;
     let count = number(list, 2)? as usize;
-    let entry = (0..count)
-        .map(|i| list.saturating_add(2 + 12 * i))
-        .find(|&at| number(at, 2) == Some(ORIENTATION))?;
+    let entry =
+        (0..count).map(|i| list.saturating_add(2 + 12 * i)).find(|&at| number(at, 2) == Some(ORIENTATION))?;
     let length = match number(entry + 2, 2)? {
         3 => 2,
         4 => 4,

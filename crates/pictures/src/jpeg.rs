@@ -30,7 +30,7 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
     let limits = DecodeLimits { max_pixels: MAX_PIXELS, max_scans: MAX_SCANS, ..DecodeLimits::default() };
     let colours = colours(bytes);
     let corrected;
-    let mut decoder = Decoder::new_with_limits(bytes, limits.clone()).map_err(broken)?;
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(broken)?;
     if let Some(transform) = correction(&decoder, &colours) {
         corrected = with_adobe(bytes, &colours, transform);
         decoder = Decoder::new_with_limits(&corrected, limits).map_err(broken)?;
@@ -40,7 +40,9 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
     check_size(width as u64, height as u64)?;
     if header.precision != 8 || header.is_lossless {
         let kind = if header.is_lossless { "lossless".into() } else { format!("{}-bit", header.precision) };
-        return Err(PictureError::Unsupported(format!("is a {kind} JPEG: expected one of 8 bits, convert it")));
+        return Err(PictureError::Unsupported(format!(
+            "is a {kind} JPEG: expected one of 8 bits, convert it"
+        )));
     }
     if width == 0 || height == 0 || width as u64 * height as u64 > PIXELS_PER_BYTE * bytes.len() as u64 {
         let problem = format!("{width}×{height} pixels in {} bytes", bytes.len());

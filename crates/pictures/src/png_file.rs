@@ -85,7 +85,9 @@ impl Layout {
         };
         let transparent = info.trns.as_deref();
         let mut palette = vec![[0, 0, 0, 255]; 256];
-        for (entry, colour) in palette.iter_mut().zip(info.palette.as_deref().unwrap_or_default().chunks_exact(3)) {
+        for (entry, colour) in
+            palette.iter_mut().zip(info.palette.as_deref().unwrap_or_default().chunks_exact(3))
+        {
             entry[..3].copy_from_slice(colour);
         }
         let indexed = info.color_type == ColorType::Indexed;
@@ -101,7 +103,8 @@ impl Layout {
 
     /// Adds a row's RGB to `pixels`.
     fn convert(&self, row: &[u8], width: usize, pixels: &mut Vec<u8>) {
-        if (self.kind, self.depth) == (ColorType::Rgb, 8) && (self.key.is_none() || self.alpha == Alpha::Drop) {
+        if (self.kind, self.depth) == (ColorType::Rgb, 8) && (self.key.is_none() || self.alpha == Alpha::Drop)
+        {
             return pixels.extend_from_slice(row);
         }
         for x in 0..width {

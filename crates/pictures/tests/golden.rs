@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use inception_pictures::geometry::{central_crop, centre_crop, shorter_side};
 use inception_pictures::unfiltered::{half_pixel_bilinear, tf1_bilinear};
-use inception_pictures::{Filter, Order, Options, PictureError, Region, Resize, Rgb, RgbF32, Window, decode};
+use inception_pictures::{Filter, Options, Order, PictureError, Region, Resize, Rgb, RgbF32, Window, decode};
 use sha2::{Digest, Sha256};
 
 fn fixtures() -> PathBuf {

@@ -121,8 +121,15 @@ impl Resize {
     fn axes(&self, rgb: &Rgb) -> Result<(Axis, Axis), PictureError> {
         let (w, h) = (rgb.width as f32, rgb.height as f32);
         let r = self.region.unwrap_or(Region { left: 0.0, top: 0.0, right: w, bottom: h });
-        if r.left >= 0.0 && r.top >= 0.0 && r.right > r.left && r.bottom > r.top && r.right <= w && r.bottom <= h {
-            let axis = |low, high, source, target| Axis { low, high, source, target, start: 0, count: target };
+        if r.left >= 0.0
+            && r.top >= 0.0
+            && r.right > r.left
+            && r.bottom > r.top
+            && r.right <= w
+            && r.bottom <= h
+        {
+            let axis =
+                |low, high, source, target| Axis { low, high, source, target, start: 0, count: target };
             return Ok((
                 axis(r.left, r.right, rgb.width, self.width),
                 axis(r.top, r.bottom, rgb.height, self.height),
