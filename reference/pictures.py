@@ -9,7 +9,7 @@ the frameworks need not share an environment:
     python reference/pictures.py tensorflow # decode_fast.csv, tf1.csv, central_crop.csv; needs the files of the first
 
 decode.csv: file, width, height, SHA-256 of the bytes of convert("RGB"), the same after ImageOps.exif_transpose.
-resize.csv: source size, filter, box (empty: none), target size, SHA-256 of Pillow up to 12.1 and of Pillow 13. The sources' bytes are `noise`, below.
+resize.csv: source size, filter, box (empty: none), target size, SHA-256 as of Pillow 12.0 and of Pillow 13. The sources' bytes are `noise`, below.
 tf1.csv, half_pixel.csv: source size, target size, values.
 """
 import hashlib
@@ -227,7 +227,7 @@ def resize():
         if (sw, sh) not in sources:
             sources = {(sw, sh): Image.fromarray(noise(sw, sh))}
         out = sources[sw, sh].resize((tw, th), filters[name], box=box)
-        # What Pillow up to 12.1 makes in one call: rows first, whatever the sizes.
+        # What Pillow 12.0 makes in one call: rows first, whatever the sizes.
         left, top, right, bottom = box or (0, 0, sw, sh)
         rows_first = sources[sw, sh].resize((tw, sh), filters[name], box=(left, 0, right, sh))
         rows_first = rows_first.resize((tw, th), filters[name], box=(0, top, tw, bottom))
