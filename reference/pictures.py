@@ -9,7 +9,7 @@ the frameworks need not share an environment:
     python reference/pictures.py tensorflow # decode_fast.csv, tf1.csv, central_crop.csv; needs the files of the first
 
 decode.csv: file, width, height, SHA-256 of the bytes of convert("RGB"), the same after ImageOps.exif_transpose.
-resize.csv: source size, filter, box (empty: none), target size, SHA-256 of Pillow up to 12.1 and of Pillow 13. The sources' bytes are `noise`, below.
+resize.csv: source size, filter, box (empty: none), target size, SHA-256 as of Pillow 12.0 and of Pillow 13. The sources' bytes are `noise`, below.
 tf1.csv, half_pixel.csv: source size, target size, values.
 """
 import hashlib
@@ -120,7 +120,6 @@ def jpegs():
     files["comment.jpg"] = write(21, 19, [(1, 1)] * 3, [(0xFE, b"\xff\xd9\xff\xda no end")])
     files["appended.jpg"] = write(21, 19, [(1, 1)] * 3) + b"what a camera appends"
     files["refused_12_bits.jpg"] = write(21, 19, [(1, 1)] * 3, precision=12)
-    files["refused_2x2_all.jpg"] = write(21, 19, [(2, 2)] * 3)
     files["refused_chroma_finer.jpg"] = write(21, 19, [(1, 1), (2, 2), (2, 2)], [jfif])
     files["refused_two.jpg"] = write(21, 19, [(1, 1)] * 2)
     files["jpeg_named.png"] = files["rgb_ids.jpg"]
@@ -228,7 +227,7 @@ def resize():
         if (sw, sh) not in sources:
             sources = {(sw, sh): Image.fromarray(noise(sw, sh))}
         out = sources[sw, sh].resize((tw, th), filters[name], box=box)
-        # What Pillow up to 12.1 makes in one call: rows first, whatever the sizes.
+        # What Pillow 12.0 makes in one call: rows first, whatever the sizes.
         left, top, right, bottom = box or (0, 0, sw, sh)
         rows_first = sources[sw, sh].resize((tw, sh), filters[name], box=(left, 0, right, sh))
         rows_first = rows_first.resize((tw, th), filters[name], box=(0, top, tw, bottom))
@@ -285,11 +284,10 @@ def tensorflow():
 
     rows = []
     for path in sorted([*OUT.glob("*.jpg"), OUT / "jpeg_named.png"]):
-        data = path.read_bytes()
-        try:
-            pixels = tf.io.decode_jpeg(data, channels=3).numpy()
-        except tf.errors.InvalidArgumentError:
+        # Where scans are missing, its libjpeg-turbo guesses the blocks' edges otherwise than Pillow's newer one.
+        if path.name.startswith(("refused", "progressive_first")):
             continue
+        pixels = tf.io.decode_jpeg(path.read_bytes(), channels=3).numpy()
         rows.append([path.name, pixels.shape[1], pixels.shape[0], sha(pixels.tobytes())])
     table("decode_fast.csv", "file,width,height,sha256", rows)
 

@@ -30,7 +30,7 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
     let limits = DecodeLimits { max_pixels: MAX_PIXELS, max_scans: MAX_SCANS, ..DecodeLimits::default() };
     let colours = colours(bytes);
     let corrected;
-    let mut decoder = Decoder::new_with_limits(bytes, limits.clone()).map_err(broken)?;
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(broken)?;
     if let Some(transform) = correction(&decoder, &colours) {
         corrected = with_adobe(bytes, &colours, transform);
         decoder = Decoder::new_with_limits(&corrected, limits).map_err(broken)?;

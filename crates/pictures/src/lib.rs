@@ -4,8 +4,7 @@
 //! file ── decode ──> Rgb ── resize, as Pillow ──────────────> Rgb    (torchvision, timm)
 //!                        └─ unfiltered, as TensorFlow, torch ─> RgbF32 (slim, FID)
 //! ```
-//! [`geometry`] says which sizes and crops those programs take. A network's accuracy as published is reached with these
-//! bytes; with another decoder or filter it is off by tenths of a percent.
+//! [`geometry`] says which sizes and crops those programs take.
 
 pub mod decode;
 mod describe;

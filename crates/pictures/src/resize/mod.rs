@@ -37,7 +37,7 @@ pub enum Filter {
 /// Which axis is resampled first. Between the two every value is rounded to a byte, so a few pixels differ by one or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Rows, always: Pillow up to 12.1, with which all networks of before 2026 were trained and measured.
+    /// Rows, always, as in Pillow 12.0.
     RowsFirst,
     /// Columns if the height shrinks by more than twice the pixels that the width does, as in Pillow 13; else rows.
     Pillow13,
