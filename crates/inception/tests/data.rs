@@ -174,7 +174,7 @@ fn what_is_no_picture_is_named() {
     }
     let mut png = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(40, 40).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
-    assert!(error(&png.into_inner()[..60]).contains("broken Png"));
+    assert!(error(&png.into_inner()[..60]).contains("truncated PNG"));
 }
 
 fn decode_bytes(bytes: &[u8]) -> Result<inception_pictures::Rgb, String> {

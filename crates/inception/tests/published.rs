@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use inception::checkpoint::{self, CheckpointError, Out, TensorProblem, Values};
+use inception::checkpoint::{self, CheckpointError, Out, Values};
 use inception::weights::formula;
 use inception::weights::recorded::SOURCES;
 use inception_cpu::Device;
@@ -104,4 +104,133 @@ fn every_layout_is_recognised_and_loads_bit_by_bit() {
             assert!(found.extras.is_empty());
         }
     }
+}
+
+/// A file of FaceNet's network, the smallest that needs no other size, changed by `edit`; how it was received.
+fn facenet(
+    edit: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<f32>)>),
+) -> Result<checkpoint::Checkpoint, CheckpointError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let graph = build(&Spec::new("inception_resnet_v1.facenet")).unwrap();
+    file(&path, Layout::FacenetPytorch, &graph, edit);
+    checkpoint::open(&path, None, true)
+}
+
+#[test]
+fn what_does_not_fit_is_listed_with_the_nearest_name() {
+    let error = facenet(|tensors| {
+        tensors[0].0 = "conv2d_1a.conv.weights".into();
+        tensors[1].1 = vec![8, 4];
+        tensors[2].2[3] = f32::NAN;
+    })
+    .err()
+    .expect("refused");
+    let CheckpointError::Tensors { problems, .. } = &error else { panic!("{error}") };
+    assert_eq!(problems.len(), 3, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(
+        "`conv2d_1a.conv.weight` [32, 3, 3, 3] is missing; the nearest is `conv2d_1a.conv.weights`"
+    ));
+    assert!(
+        text.contains("`conv2d_1a.conv.weights` is not a tensor of the network; the nearest is"),
+        "{text}"
+    );
+    assert!(text.contains("has shape [8, 4], expected [32]"), "{text}");
+
+    let error = facenet(|tensors| tensors[2].2[3] = f32::NAN).err().expect("refused").to_string();
+    assert!(error.contains("1 values of 32 that are infinite or not a number"), "{error}");
+}
+
+#[test]
+fn what_is_beside_the_network_is_reported_and_kept() {
+    let found = facenet(|tensors| {
+        tensors.push(("conv2d_1a.bn.num_batches_tracked".into(), vec![], vec![7.0]));
+        tensors.push(("logits.weight".into(), vec![5, 512], vec![0.5; 5 * 512]));
+        tensors.push(("logits.bias".into(), vec![5], vec![0.5; 5]));
+    })
+    .unwrap();
+    assert_eq!(found.report.len(), 2, "{:?}", found.report);
+    assert!(found.report.iter().any(|line| line.contains("classifier of identities: 2 tensors left out")));
+    assert_eq!(
+        found.extras.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+        ["conv2d_1a.bn.num_batches_tracked", "logits.weight", "logits.bias",]
+    );
+    assert_eq!(found.metadata.preprocessing.range, inception::data::Range::Facenet);
+}
+
+/// timm's file, canonical, timm's file again: the same tensors under the same names.
+#[test]
+fn converting_there_and_back_gives_the_same_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let graph = build(&Spec::new("inception_resnet_v1.facenet")).unwrap();
+    file(&at("in.safetensors"), Layout::FacenetPytorch, &graph, |tensors| {
+        tensors.push(("logits.bias".into(), vec![5], vec![0.5; 5]));
+    });
+    let run = |args: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_inception"))
+            .args(args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (out.status.code().unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    assert_eq!(run(&["convert", "in.safetensors", "own.safetensors"]), (0, String::new()));
+    let back = ["convert", "own.safetensors", "out.safetensors", "--layout", "facenet-pytorch"];
+    assert_eq!(run(&back), (0, String::new()));
+    let tensors = |name: &str| {
+        let mut file = inception_formats::open(&at(name)).unwrap();
+        let mut all: Vec<_> = (0..file.tensors().len())
+            .map(|i| {
+                (
+                    file.tensors()[i].name.clone(),
+                    file.tensors()[i].shape.clone(),
+                    file.bytes(i).unwrap().to_vec(),
+                )
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    assert!(tensors("in.safetensors") == tensors("out.safetensors"));
+
+    // A second time nothing is overwritten; layouts that have no such network, or no scale, say so.
+    assert!(run(&back).1.contains("--force"));
+    let other = |layout| run(&["convert", "own.safetensors", "x.safetensors", "--layout", layout]);
+    assert!(other("slim").1.contains("has no inception_resnet_v1.facenet"));
+    assert!(other("facenet").1.contains("has no scale in its batch norms"));
+    assert!(other("pickle").1.contains("expected canonical, slim"));
+}
+
+#[test]
+fn other_networks_and_other_files_each_have_their_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pth");
+    let tensor = |name: &str| Out {
+        name: name.into(),
+        dtype: Dtype::F32,
+        shape: vec![2],
+        values: Values::F32(&[1.0, 2.0]),
+    };
+    checkpoint::write(
+        &path,
+        serde_json::Map::new(),
+        vec![tensor("layer1.0.conv1.weight"), tensor("fc.bias")],
+    )
+    .unwrap();
+    let open = |net| checkpoint::open(&path, net, false).err().expect("refused").to_string();
+    assert!(open(None).contains("2 tensors of no network that is known here"), "{}", open(None));
+    // A network that is asked for: every difference, and no guess.
+    assert!(
+        open(Some("inception_v4")).contains("does not fit inception_v4"),
+        "{}",
+        open(Some("inception_v4"))
+    );
+    std::fs::write(&path, "<!DOCTYPE html><html>").unwrap();
+    assert!(open(None).contains("web page"));
+    // What `pickle.dumps` makes of an object whose `__reduce__` asks for os.system("true").
+    std::fs::write(&path, b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03.")
+        .unwrap();
+    assert!(open(None).contains("posix.system"), "{}", open(None));
 }

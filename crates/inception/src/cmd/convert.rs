@@ -10,6 +10,7 @@ use inception_graph::{Layout, Role};
 use serde_json::Map;
 
 use super::stdout;
+use super::weights::known;
 use crate::checkpoint::{self, Checkpoint, Out, Values};
 use crate::exit::{Exit, UsageError};
 use crate::weights::Extra;
@@ -69,7 +70,7 @@ pub fn run(args: ConvertArgs) -> Result<Exit> {
             UsageError(format!("{out} exists: choose another name, or replace it with --force")).into()
         );
     }
-    let mut found = checkpoint::open(&args.input, args.model.as_deref(), true)?;
+    let mut found = checkpoint::open(&args.input, known(args.model.as_ref())?, true)?;
     if let Some(file) = &args.class_names {
         found.metadata.classes = class_names(file, found.graph.classes())?;
     }

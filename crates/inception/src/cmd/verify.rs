@@ -15,6 +15,7 @@ use inception_cpu::{Device, Model, Scratch};
 use inception_graph::Layout;
 use serde::Serialize;
 
+use super::weights::known;
 use super::{stdout, write_json};
 use crate::checkpoint::{self, Checkpoint};
 use crate::exit::{BadData, Exit};
@@ -70,7 +71,7 @@ struct Check {
 /// Runs the command.
 pub fn run(args: VerifyArgs) -> Result<Exit> {
     let device = Device::new(args.threads)?;
-    let found = checkpoint::open(&args.file, args.model.as_deref(), false)?;
+    let found = checkpoint::open(&args.file, known(args.model.as_ref())?, false)?;
     let net = found.metadata.net.clone();
     let layout = found.layout.or_else(|| {
         let name = found.metadata.provenance.layout.as_deref()?;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use inception_graph::{Graph, Spec, Weights, build};
+use inception_graph::{Graph, GraphError, Spec, Weights, build, find};
 
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::data::{Interpolation, Range, Resize};
@@ -39,11 +39,16 @@ pub struct WeightsArgs {
     pub exif: Option<bool>,
 }
 
+/// `-m NET`, which must be a network.
+pub fn known(model: Option<&String>) -> Result<Option<&str>, GraphError> {
+    model.map(|net| find(net).map(|_| net.as_str())).transpose()
+}
+
 impl WeightsArgs {
     /// Reads the file; what was done by rule goes to stderr, a line each.
     pub fn load(&self) -> Result<(Graph, Weights, Metadata)> {
         let Checkpoint { mut graph, weights, mut metadata, report, .. } =
-            checkpoint::open(&self.weights, self.model.as_deref(), false)?;
+            checkpoint::open(&self.weights, known(self.model.as_ref())?, false)?;
         let mut err = std::io::stderr().lock();
         if let Some(source) = metadata.provenance.source.as_ref().filter(|_| !report.is_empty()) {
             writeln!(err, "{source}: {}", metadata.net)?;

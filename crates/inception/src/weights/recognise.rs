@@ -19,6 +19,8 @@ pub struct Recognised {
     pub(super) names: Vec<Option<Foreign>>,
     /// Share of the network's tensors that are there by name.
     share: f64,
+    /// How many are there with their shape, too.
+    fitting: usize,
 }
 
 /// Below this share of matching names a file is not of a network but of another one.
@@ -75,10 +77,11 @@ fn best(file: &TensorFile, names: &[String], wanted: Option<&str>, layouts: &[La
                 continue;
             }
             let Some(found) = candidate(layout, net, &index) else { continue };
-            if best
-                .as_ref()
-                .is_none_or(|b| found.share > b.share || found.share == b.share && found.is_better(b, &index))
-            {
+            // A small network's names may all be in the file of a large one: what fits more of it is meant.
+            let more = |b: &Recognised| {
+                found.fitting > b.fitting || found.fitting == b.fitting && found.is_better(b, &index)
+            };
+            if best.as_ref().is_none_or(more) {
                 best = Some(found);
             }
         }
@@ -97,7 +100,12 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
     let wanted: Vec<&Foreign> = names.iter().flatten().collect();
     let there = wanted.iter().filter(|f| index.contains_key(f.name.as_str())).count();
     let share = there as f64 / wanted.len().max(1) as f64;
-    Some(Recognised { layout, graph, names, share })
+    let fits = |(foreign, param): &(&Option<Foreign>, Param)| {
+        let Some(foreign) = foreign else { return false };
+        index.get(foreign.name.as_str()).is_some_and(|(_, t)| t.shape == foreign.axes.shape(&param.shape))
+    };
+    let fitting = names.iter().zip(graph.params()).filter(fits).count();
+    Some(Recognised { layout, graph, names, share, fitting })
 }
 
 /// Classes of the file's classifier, `None` where it has none.
