@@ -65,7 +65,10 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
     let Some(what) = &args.what else { return list(args.json) };
     // A name first: a folder may well be called like the network that was trained in it.
     let known = what.to_str().is_some_and(|name| find(name).is_ok());
+    // A TensorFlow checkpoint may be called by the beginning of its files' names.
+    let bundle = std::path::PathBuf::from(format!("{}.index", what.display()));
     let like_a_file = what.exists()
+        || bundle.exists()
         || what.components().count() > 1
         || what.extension().is_some_and(|e| e == "safetensors");
     let (graph, found) = if !known && like_a_file {
