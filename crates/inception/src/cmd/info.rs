@@ -120,7 +120,7 @@ fn of_file(path: &Path, args: &InfoArgs) -> Result<Checkpoint> {
 fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint) -> Result<()> {
     let metadata = &found.metadata;
     let preprocessing =
-        serde_json::to_value(&metadata.preprocessing).context("describing the preprocessing")?;
+        serde_json::to_value(metadata.preprocessing).context("describing the preprocessing")?;
     let settings: Vec<_> =
         preprocessing.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
     let provenance = &metadata.provenance;

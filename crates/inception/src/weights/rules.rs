@@ -62,7 +62,7 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
     if name.ends_with(NOT_AVERAGED) {
         return Some(Reason::NotAveraged);
     }
-    let reason = match layout {
+    match layout {
         Layout::Torchvision | Layout::PytorchFid | Layout::Timm | Layout::FacenetPytorch => {
             if name.ends_with(".num_batches_tracked") {
                 // The auxiliary head's own counters are a part of it.
@@ -106,6 +106,5 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
             let counter = tensor.shape.is_empty() && matches!(tensor.dtype, Dtype::I64 | Dtype::I32);
             (state || counter).then_some(Reason::Optimizer)
         }
-    };
-    reason
+    }
 }
