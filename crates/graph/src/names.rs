@@ -69,7 +69,7 @@ impl Axes {
     }
 
     /// Foreign values of a tensor that has `shape` and `values` here.
-    pub fn to_foreign<T: Copy>(self, shape: &[usize], values: &[T]) -> Vec<T> {
+    pub fn to_foreign(self, shape: &[usize], values: &[f32]) -> Vec<f32> {
         match self {
             Axes::Same | Axes::Pointwise | Axes::Matrix => values.to_vec(),
             Axes::OutInHw | Axes::OutIn => transpose(values, rows(shape), shape),
@@ -77,7 +77,7 @@ impl Axes {
     }
 
     /// Our values of a tensor that has `shape` here and `values` in the file.
-    pub fn to_canonical<T: Copy>(self, shape: &[usize], values: &[T]) -> Vec<T> {
+    pub fn to_canonical(self, shape: &[usize], values: &[f32]) -> Vec<f32> {
         match self {
             Axes::Same | Axes::Pointwise | Axes::Matrix => values.to_vec(),
             Axes::OutInHw | Axes::OutIn => untranspose(values, rows(shape), shape),
@@ -95,7 +95,7 @@ fn rows(shape: &[usize]) -> [usize; 3] {
 }
 
 /// `[grid, in, out]` to `[out, in, grid]`.
-fn transpose<T: Copy>(values: &[T], [grid, inputs, outputs]: [usize; 3], shape: &[usize]) -> Vec<T> {
+fn transpose(values: &[f32], [grid, inputs, outputs]: [usize; 3], shape: &[usize]) -> Vec<f32> {
     assert_eq!(values.len(), shape.iter().product::<usize>(), "a tensor of shape {shape:?}");
     let mut to = Vec::with_capacity(values.len());
     for o in 0..outputs {
@@ -107,7 +107,7 @@ fn transpose<T: Copy>(values: &[T], [grid, inputs, outputs]: [usize; 3], shape: 
 }
 
 /// `[out, in, grid]` to `[grid, in, out]`.
-fn untranspose<T: Copy>(values: &[T], [grid, inputs, outputs]: [usize; 3], shape: &[usize]) -> Vec<T> {
+fn untranspose(values: &[f32], [grid, inputs, outputs]: [usize; 3], shape: &[usize]) -> Vec<f32> {
     assert_eq!(values.len(), shape.iter().product::<usize>(), "a tensor of shape {shape:?}");
     let mut to = Vec::with_capacity(values.len());
     for g in 0..grid {
@@ -340,10 +340,10 @@ mod tests {
     #[test]
     fn axes_there_and_back() {
         let shape = [1, 2, 3, 4];
-        let values: Vec<usize> = (0..24).collect();
+        let values: Vec<f32> = (0..24u8).map(f32::from).collect();
         let foreign = Axes::OutInHw.to_foreign(&shape, &values);
         // Output 1, input 2, column 1 is value ((0·2 + 1)·3 + 2)·4 + 1 of ours.
-        assert_eq!(foreign[(3 + 2) * 2 + 1], 21);
+        assert_eq!(foreign[(3 + 2) * 2 + 1], 21.0);
         assert_eq!(Axes::OutInHw.to_canonical(&shape, &foreign), values);
         assert_eq!(Axes::OutInHw.shape(&shape), [4, 3, 1, 2]);
     }

@@ -17,5 +17,6 @@ mod recognise;
 pub mod recorded;
 mod rules;
 
+pub use alias::AVERAGE;
 pub use assemble::{Extra, load};
 pub use recognise::Recognised;

@@ -137,3 +137,29 @@ fn an_empty_folder_is_said() {
     let out = place.run(&["predict", "-w", "net.safetensors", "empty", "--format", "jsonl"]).expect(65);
     assert_eq!(objects(&out).len(), 1);
 }
+
+#[test]
+fn what_the_network_sees_can_be_written_and_changed() {
+    let place = place();
+    let seen = |more: &[&str]| {
+        let args = ["predict", "-w", "net.safetensors", "one.png", "more/b.png", "--dump-input", "x.npy"];
+        place.run(&[&args[..], more].concat()).expect(0);
+        let bytes = fs::read(place.path("x.npy")).unwrap();
+        let header = String::from_utf8_lossy(&bytes[10..128]).into_owned();
+        let values: Vec<f32> =
+            bytes[128..].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        (header, values)
+    };
+    let (header, own) = seen(&[]);
+    assert!(header.contains("'shape': (2, 75, 75, 3,)"), "{header}");
+    assert_eq!(own.len(), 2 * 75 * 75 * 3);
+    assert!(own.iter().all(|v| v.abs() <= 1.0));
+    // The same bytes in another range.
+    let (_, other) = seen(&["--range", "(x-127.5)/128"]);
+    assert!(own.iter().zip(&other).all(|(a, b)| (a * 127.5 - b * 128.0).abs() < 1e-4));
+    // The whole picture is not its centre.
+    assert_ne!(seen(&["--resize", "squash"]).1, own);
+    let (header, _) = seen(&["--img-size", "99"]);
+    assert!(header.contains("'shape': (2, 99, 99, 3,)"), "{header}");
+    place.run(&["predict", "-w", "net.safetensors", "one.png", "--crop-pct", "0"]).fails(2, "--crop-pct 0");
+}

@@ -195,6 +195,24 @@ fn converting_there_and_back_gives_the_same_tensors() {
     };
     assert!(tensors("in.safetensors") == tensors("out.safetensors"));
 
+    // The same for a checkpoint with moving averages, which are what is used.
+    let mut averages = Vec::new();
+    file(&at("ema.safetensors"), Layout::Facenet, &graph, |tensors| {
+        for (name, shape, values) in tensors.iter_mut().filter(|t| !t.0.ends_with("moving_mean")) {
+            averages.push((format!("{name}/ExponentialMovingAverage"), shape.clone(), values.clone()));
+            values.fill(9.0);
+        }
+        tensors.extend(averages.clone());
+        tensors.push(("global_step".into(), vec![], vec![3.0]));
+    });
+    let found = checkpoint::open(&at("ema.safetensors"), None, false).unwrap();
+    assert_eq!(found.weights.data, formula::weights(&graph, Layout::Facenet, 5).data);
+    assert!(found.report.iter().any(|line| line.contains("moving averages taken in place of the weights")));
+    assert_eq!(run(&["convert", "ema.safetensors", "ema-own.safetensors"]), (0, String::new()));
+    let there = ["convert", "ema-own.safetensors", "ema-out.safetensors", "--layout", "facenet"];
+    assert_eq!(run(&there), (0, String::new()));
+    assert!(tensors("ema.safetensors") == tensors("ema-out.safetensors"));
+
     // A second time nothing is overwritten; layouts that have no such network, or no scale, say so.
     assert!(run(&back).1.contains("--force"));
     let other = |layout| run(&["convert", "own.safetensors", "x.safetensors", "--layout", layout]);

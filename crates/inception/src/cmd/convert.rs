@@ -1,6 +1,5 @@
 //! `inception convert`: a file of weights in another layout.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use super::stdout;
 use super::weights::known;
 use crate::checkpoint::{self, Checkpoint, Out, Values};
 use crate::exit::{Exit, UsageError};
-use crate::weights::Extra;
+use crate::weights::{AVERAGE, Extra};
 
 const NOTES: &str = "\
 Without --layout OUT is a checkpoint of this tool: network, classes and preprocessing inside, and beside the network
@@ -124,6 +123,9 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
         return Err(UsageError(message).into());
     }
     let names = layout.names(&found.graph);
+    // What the file held beside the network belongs to its own layout only.
+    let own = found.layout.map(Layout::name).or(found.metadata.provenance.layout.as_deref());
+    let extras: &[Extra] = if own == Some(layout.name()) { &found.extras } else { &[] };
     let (mut tensors, mut scaled) = (Vec::new(), Vec::new());
     for (i, (param, foreign)) in found.weights.params().iter().zip(&names).enumerate() {
         let values = found.weights.get(i);
@@ -134,8 +136,10 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
             continue;
         };
         let (axes, shape) = (foreign.axes, &param.shape);
+        // Where the weight itself is kept beside the network, ours is its moving average.
+        let averaged = extras.iter().any(|e| e.name == foreign.name);
         tensors.push(Out {
-            name: foreign.name.clone(),
+            name: format!("{}{}", foreign.name, if averaged { AVERAGE } else { "" }),
             dtype: Dtype::F32,
             shape: axes.shape(shape),
             values: Values::Made(Box::new(move || axes.to_foreign(shape, values))),
@@ -149,18 +153,12 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
             scaled[0]
         );
     }
-    // What the file held beside the network belongs to its own layout only.
-    let own = found.layout.map(Layout::name).or(found.metadata.provenance.layout.as_deref());
-    if own == Some(layout.name()) {
-        let taken: HashMap<String, ()> = tensors.iter().map(|t| (t.name.clone(), ())).collect();
-        let beside = found.extras.iter().filter(|e| !taken.contains_key(&e.name));
-        tensors.extend(beside.map(|Extra { name, dtype, shape, bytes }| Out {
-            name: name.clone(),
-            dtype: *dtype,
-            shape: shape.clone(),
-            values: Values::Bytes(bytes),
-        }));
-    }
+    tensors.extend(extras.iter().map(|Extra { name, dtype, shape, bytes }| Out {
+        name: name.clone(),
+        dtype: *dtype,
+        shape: shape.clone(),
+        values: Values::Bytes(bytes),
+    }));
     let count = tensors.len();
     checkpoint::write(&args.output, Map::new(), tensors)?;
     Ok(count)

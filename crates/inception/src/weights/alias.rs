@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use inception_formats::TensorFile;
 
 /// What a training program of TensorFlow appends to the name of a weight's moving average.
-const AVERAGE: &str = "/ExponentialMovingAverage";
+pub const AVERAGE: &str = "/ExponentialMovingAverage";
 
 /// Marks the weight itself where its moving average takes its place.
 pub(super) const NOT_AVERAGED: &str = " (not averaged)";

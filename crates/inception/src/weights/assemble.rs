@@ -83,6 +83,11 @@ pub fn load(
     if standard.averages > 0 {
         report.push(format!("{} moving averages taken in place of the weights", standard.averages));
     }
+    let narrow = sources.iter().flatten().map(|&i| file.tensors()[i].dtype).filter(|&d| d != Dtype::F32);
+    let narrow: Vec<Dtype> = narrow.collect();
+    if let Some(first) = narrow.first() {
+        report.push(format!("{} tensors of {} and the like turned into F32", narrow.len(), first.name()));
+    }
     report.extend(left.iter().map(|(reason, tensors)| reason.describe(tensors.len())));
     let gammas = found
         .names
