@@ -151,9 +151,6 @@ fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
     }
     let mut start = Vec::new();
     file.by_ref().take(64).read_to_end(&mut start).map_err(Problem::Io)?;
-    if safetensors_file::is(&start) {
-        return Ok((Format::Safetensors, Box::new(safetensors_file::Safetensors::open(file)?)));
-    }
     if let Some(found) = streams::open(&start, file.try_clone().map_err(Problem::Io)?)? {
         return Ok(found);
     }

@@ -1,10 +1,8 @@
 //! safetensors: 8 bytes of length, a JSON header, the values.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-
 use safetensors::tensor::Metadata;
 
+use crate::input::Input;
 use crate::{Dtype, Problem, Source, Tensor};
 
 /// The format's own limit.
@@ -21,7 +19,7 @@ pub(crate) fn is(start: &[u8]) -> bool {
 }
 
 pub(crate) struct Safetensors {
-    file: File,
+    input: Input,
     tensors: Vec<Tensor>,
     /// Where the values of each tensor start in the file.
     starts: Vec<u64>,
@@ -29,22 +27,17 @@ pub(crate) struct Safetensors {
 }
 
 impl Safetensors {
-    pub(crate) fn open(mut file: File) -> Result<Self, Problem> {
-        file.rewind()?;
-        let mut header = vec![0; 8];
-        file.read_exact(&mut header)?;
-        let length = u64::from_le_bytes(header[..8].try_into().expect("eight bytes"));
-        file.by_ref().take(length.min(LONGEST_HEADER)).read_to_end(&mut header)?;
-        if header.len() as u64 != 8 + length {
-            return Err(Problem::damaged(format!(
-                "it ends inside its header: {} bytes of {}",
-                header.len(),
-                length + 8
-            )));
+    pub(crate) fn open(mut input: Input) -> Result<Self, Problem> {
+        let length = input.at(0, 8)?;
+        let length = u64::from_le_bytes(length.try_into().expect("eight bytes"));
+        let found = input.length();
+        if found - 8 < length {
+            let text = format!("it ends inside its header: {found} bytes of {}", length.saturating_add(8));
+            return Err(Problem::damaged(text));
         }
-        let about: Metadata = serde_json::from_slice(&header[8..])
+        let about: Metadata = serde_json::from_slice(&input.at(8, length)?)
             .map_err(|e| Problem::damaged(format!("its header cannot be read: {e}")))?;
-        let (expected, found) = (8 + length + about.data_len() as u64, file.metadata()?.len());
+        let expected = (about.data_len() as u64).saturating_add(8 + length);
         if expected != found {
             return Err(Problem::damaged(format!(
                 "its header describes {expected} bytes and it has {found}: it is cut off or something was appended"
@@ -53,7 +46,7 @@ impl Safetensors {
         let (tensors, starts) = directory(&about, 8 + length)?;
         let mut texts: Vec<_> = about.metadata().clone().unwrap_or_default().into_iter().collect();
         texts.sort();
-        Ok(Safetensors { file, tensors, starts, texts })
+        Ok(Safetensors { input, tensors, starts, texts })
     }
 }
 
@@ -95,10 +88,8 @@ impl Source for Safetensors {
     }
 
     fn read(&mut self, index: usize, to: &mut Vec<u8>) -> Result<(), Problem> {
-        self.file.seek(SeekFrom::Start(self.starts[index]))?;
         let bytes = self.tensors[index].bytes().unwrap_or(usize::MAX);
-        self.file.by_ref().take(bytes as u64).read_to_end(to)?;
-        Ok(())
+        self.input.append(self.starts[index], bytes as u64, to)
     }
 
     fn texts(&self) -> &[(String, String)] {

@@ -8,11 +8,19 @@ use std::collections::HashMap;
 
 use super::dataset::Dataset;
 use super::error::DataError;
+use crate::weights::imagenet;
 
 impl Dataset {
-    /// The same pictures under the labels of a network's `classes`, joined by name. A class that `classes` lacks is an
-    /// error, and so is one of `classes` without a picture unless `allow_missing`.
-    pub fn join(self, classes: &[String], allow_missing: bool) -> Result<Dataset, DataError> {
+    /// The same pictures under the labels of a network's `classes`, joined by name; folders that are all called like
+    /// ImageNet's synsets, `n01440764`, count as their names. A class that `classes` lacks is an error, and so is one of
+    /// `classes` without a picture unless `allow_missing`.
+    pub fn join(mut self, classes: &[String], allow_missing: bool) -> Result<Dataset, DataError> {
+        let names: HashMap<&str, &str> = imagenet::classes().collect();
+        let named: Option<Vec<String>> =
+            self.classes.iter().map(|class| names.get(class.as_str()).map(|name| name.to_string())).collect();
+        if let Some(named) = named.filter(|named| named.iter().all(|name| classes.contains(name))) {
+            self.classes = named;
+        }
         let rows = self.disagreements(classes, allow_missing, |_| String::new());
         let advice = match rows.iter().any(|row| !classes.contains(&row.class)) {
             true => "rename or remove the unknown folders, or train a network that knows them",
