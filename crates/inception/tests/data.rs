@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use inception::data::DataError;
 use inception::data::folder::{list_pictures, open_single, open_splits};
+use inception::data::{DataError, Dataset};
 use inception_pictures::Options;
 use tempfile::TempDir;
 
@@ -179,4 +179,26 @@ fn what_is_no_picture_is_named() {
 
 fn decode_bytes(bytes: &[u8]) -> Result<inception_pictures::Rgb, String> {
     inception_pictures::decode(bytes, Options::VIEWER).map_err(|e| e.to_string())
+}
+
+/// ImageNet's folders are called by synset, a published network's classes by name; with 1001 classes all stand one further.
+#[test]
+fn synsets_are_joined_with_imagenets_names() {
+    let sample =
+        |label| inception::data::Sample { picture: inception::data::Picture::File("x.png".into()), label };
+    let data = |classes: [&str; 2]| Dataset {
+        root: "val".into(),
+        classes: classes.map(String::from).into(),
+        samples: vec![sample(0), sample(1)],
+        ignored: vec![],
+    };
+    let labels = |classes, count| {
+        let names = inception::weights::imagenet::names(count);
+        let joined = data(classes).join(&names, true).map_err(|e| e.to_string())?;
+        Ok::<_, String>(joined.samples.iter().map(|s| s.label).collect::<Vec<_>>())
+    };
+    assert_eq!(labels(["n15075141", "n01440764"], 1000), Ok(vec![999, 0]));
+    assert_eq!(labels(["n15075141", "n01440764"], 1001), Ok(vec![1000, 1]));
+    assert_eq!(labels(["toilet tissue", "tench"], 1000), Ok(vec![999, 0]));
+    assert!(labels(["n15075141", "n99999999"], 1000).is_err());
 }
