@@ -156,6 +156,11 @@ impl Layout {
         Layout::Keras3,
     ];
 
+    /// The layout called `name`.
+    pub fn find(name: &str) -> Option<Layout> {
+        Layout::ALL.into_iter().find(|layout| layout.name() == name)
+    }
+
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ pub(crate) use read::not_finite;
 pub use read::{load, open};
 pub use write::{Out, Values, save, save_with, write};
 
-use crate::data::{Eval, Preprocessing};
+use crate::data::Preprocessing;
 use crate::weights::Extra;
 
 /// Version of the layout described above, the value of the key `format`.
@@ -82,6 +82,13 @@ pub struct Checkpoint {
     pub extras: Vec<Extra>,
 }
 
+impl Checkpoint {
+    /// The layout of the published file that this is or was converted from.
+    pub fn origin(&self) -> Option<Layout> {
+        self.layout.or_else(|| Layout::find(self.metadata.provenance.layout.as_deref()?))
+    }
+}
+
 /// Where weights come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -108,13 +115,13 @@ impl Default for Provenance {
 
 impl Metadata {
     /// Metadata of a network that nobody has trained yet.
-    pub fn new(graph: &Graph, classes: Vec<String>, eval: Eval) -> Self {
+    pub fn new(graph: &Graph, classes: Vec<String>, preprocessing: impl Into<Preprocessing>) -> Self {
         Metadata {
             net: graph.spec().net.clone(),
             img_size: graph.img_size(),
             width: graph.spec().width,
             classes,
-            preprocessing: eval.into(),
+            preprocessing: preprocessing.into(),
             background: None,
             provenance: Provenance::default(),
             step: 0,

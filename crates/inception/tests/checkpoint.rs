@@ -21,7 +21,8 @@ impl Case {
         let spec = Spec::new("inception_v3").img_size(75).width(0.05).classes(3);
         let graph = build(&spec).unwrap();
         let weights = Weights::init(&graph, 7);
-        let eval = serde_json::from_value(json!({"crop_pct": 0.875, "interpolation": "bicubic"})).unwrap();
+        let eval: inception::data::Eval =
+            serde_json::from_value(json!({"crop_pct": 0.875, "interpolation": "bicubic"})).unwrap();
         let classes = ["ant", "bee \"b\"", "cät"].map(String::from).to_vec();
         let mut metadata = Metadata::new(&graph, classes, eval);
         (metadata.step, metadata.epoch) = (1234, 5);

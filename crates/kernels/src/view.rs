@@ -49,6 +49,11 @@ impl<'a> View<'a> {
     pub fn stride(&self) -> usize {
         self.stride
     }
+    /// Values of all pixels, one behind the other.
+    pub fn to_vec(&self) -> Vec<f32> {
+        (0..self.pixels()).flat_map(|p| self.pixel(p)).copied().collect()
+    }
+
     /// Number of pixels.
     pub fn pixels(&self) -> usize {
         pixels(self.data.len(), self.channels, self.stride)

@@ -89,8 +89,7 @@ pub fn run(args: ConvertArgs) -> Result<Exit> {
 }
 
 fn find_layout(name: &str) -> Result<Layout> {
-    let found = Layout::ALL.into_iter().find(|layout| layout.name() == name);
-    found.ok_or_else(|| {
+    Layout::find(name).ok_or_else(|| {
         let names: Vec<&str> = Layout::ALL.iter().map(|l| l.name()).collect();
         UsageError(format!("no layout `{name}`: expected canonical, {}", names.join(", "))).into()
     })
@@ -124,8 +123,7 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
     }
     let names = layout.names(&found.graph);
     // What the file held beside the network belongs to its own layout only.
-    let own = found.layout.map(Layout::name).or(found.metadata.provenance.layout.as_deref());
-    let extras: &[Extra] = if own == Some(layout.name()) { &found.extras } else { &[] };
+    let extras: &[Extra] = if found.origin() == Some(layout) { &found.extras } else { &[] };
     let (mut tensors, mut scaled) = (Vec::new(), Vec::new());
     for (i, (param, foreign)) in found.weights.params().iter().zip(&names).enumerate() {
         let values = found.weights.get(i);

@@ -73,10 +73,7 @@ pub fn run(args: VerifyArgs) -> Result<Exit> {
     let device = Device::new(args.threads)?;
     let found = checkpoint::open(&args.file, known(args.model.as_ref())?, false)?;
     let net = found.metadata.net.clone();
-    let layout = found.layout.or_else(|| {
-        let name = found.metadata.provenance.layout.as_deref()?;
-        Layout::ALL.into_iter().find(|l| l.name() == name)
-    });
+    let layout = found.origin();
     let mut checks = Vec::new();
     for source in SOURCES.iter().filter(|s| s.net == net && layout.is_none_or(|l| same_program(l, s.layout)))
     {
@@ -137,7 +134,7 @@ fn against_f64(found: &Checkpoint, device: &Device) -> Check {
     let endpoints: Vec<_> = graph.endpoints().map(|(id, _)| id).collect();
     let (mut rows, mut answer) = (Vec::new(), f64::NAN);
     model.run_and_see(&input, output, &mut Scratch::default(), |id, view| {
-        let values: Vec<f32> = (0..view.pixels()).flat_map(|p| view.pixel(p).iter().copied()).collect();
+        let values = view.to_vec();
         let expected = &expected[id.0];
         if endpoints.contains(&id) {
             let rms = (expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64).sqrt();

@@ -1,6 +1,5 @@
 //! From files to RGB, by the crate `inception-pictures`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 pub use inception_pictures::MAX_PIXELS;
@@ -15,13 +14,9 @@ pub fn decode(picture: &Picture, how: Options) -> Result<Arc<Rgb>, DataError> {
         Picture::Memory { rgb, .. } => Ok(rgb.clone()),
         Picture::File(path) => {
             let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.clone(), source })?;
-            let decoded = decode_bytes(&bytes, how);
-            let problem = |e: inception_pictures::PictureError| e.to_string();
-            decoded.map(Arc::new).map_err(|e| DataError::Picture { name: name(path), problem: problem(e) })
+            decode_bytes(&bytes, how)
+                .map(Arc::new)
+                .map_err(|e| DataError::Picture { name: picture.name(), problem: e.to_string() })
         }
     }
-}
-
-fn name(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -55,8 +55,9 @@ pub fn load(
         name: names[i].clone(),
         nearest: nearest(&names[i], found.names.iter().flatten().map(|f| f.name.as_str())),
     }));
+    let path = file.path().to_path_buf();
     let broken = |problems| CheckpointError::Tensors {
-        path: file.path().into(),
+        path: path.clone(),
         net: format!("{} in the layout {}", found.graph.spec().net, layout.name()),
         problems,
     };
@@ -65,11 +66,9 @@ pub fn load(
     }
     let sources: Vec<Option<usize>> =
         found.names.iter().map(|f| f.as_ref().map(|f| index[f.name.as_str()].0)).collect();
-    let path = file.path().to_path_buf();
     let (weights, problems) = read(&found, &sources, &mut file)?;
     if !problems.is_empty() {
-        let net = format!("{} in the layout {}", found.graph.spec().net, layout.name());
-        return Err(CheckpointError::Tensors { path, net, problems });
+        return Err(broken(problems));
     }
 
     let auxiliary = left.contains_key(&Reason::AuxiliaryHead);
@@ -113,8 +112,7 @@ pub fn load(
             extras.push(Extra { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, bytes });
         }
     }
-    let mut metadata = Metadata::new(&found.graph, imagenet::names(classes), preprocessing.eval);
-    metadata.preprocessing = preprocessing;
+    let mut metadata = Metadata::new(&found.graph, imagenet::names(classes), preprocessing);
     metadata.background = (classes == 1001).then_some(0);
     metadata.provenance.source = Some(format!(
         "{} ({}, layout {})",

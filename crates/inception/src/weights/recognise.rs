@@ -91,12 +91,12 @@ fn best(file: &TensorFile, names: &[String], wanted: Option<&str>, layouts: &[La
 
 fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
     let graph = build(&Spec::new(net)).ok()?;
-    let classes = classes(layout, &graph, index);
-    let graph = match classes {
+    // Names do not depend on the number of classes.
+    let names = layout.names(&graph);
+    let graph = match classes(&names, &graph, index) {
         Some(classes) if classes != graph.classes() => build(&Spec::new(net).classes(classes)).ok()?,
         _ => graph,
     };
-    let names = layout.names(&graph);
     let wanted: Vec<&Foreign> = names.iter().flatten().collect();
     let there = wanted.iter().filter(|f| index.contains_key(f.name.as_str())).count();
     let share = there as f64 / wanted.len().max(1) as f64;
@@ -109,11 +109,10 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
 }
 
 /// Classes of the file's classifier, `None` where it has none.
-fn classes(layout: Layout, graph: &Graph, index: &Index) -> Option<usize> {
+fn classes(names: &[Option<Foreign>], graph: &Graph, index: &Index) -> Option<usize> {
     let params = graph.params();
-    let names = layout.names(graph);
     let is_logits = |p: &Param| p.name == "logits/weight";
-    let (param, foreign) = params.iter().zip(&names).find(|(p, _)| is_logits(p))?;
+    let (param, foreign) = params.iter().zip(names).find(|(p, _)| is_logits(p))?;
     let foreign = foreign.as_ref()?;
     let (_, tensor) = index.get(foreign.name.as_str())?;
     let shape = foreign.axes.shape(&param.shape);

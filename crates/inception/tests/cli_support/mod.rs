@@ -32,7 +32,8 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let graph =
             build(&Spec::new("inception_v3").img_size(75).width(0.05).classes(CLASSES.len())).unwrap();
-        let eval = serde_json::from_value(json!({"crop_pct": 1.0, "interpolation": "bilinear"})).unwrap();
+        let eval: inception::data::Eval =
+            serde_json::from_value(json!({"crop_pct": 1.0, "interpolation": "bilinear"})).unwrap();
         let metadata = Metadata::new(&graph, CLASSES.map(String::from).into(), eval);
         save(&dir.path().join("net.safetensors"), &Weights::init(&graph, 3), &metadata).unwrap();
         Place { dir }
