@@ -273,6 +273,11 @@ impl Family {
     }
 }
 
+/// `conv`, `conv_1`, `conv_2`, …: TensorFlow's and Keras's way to tell things of one name apart.
+fn numbered(name: &str, number: usize) -> String {
+    if number == 0 { name.into() } else { format!("{name}_{number}") }
+}
+
 /// A box with its place in words: `mixed_6b/b2/3` is box 3 of branch 2 of the block `mixed_6b`.
 struct Place<'a> {
     node: &'a Node,

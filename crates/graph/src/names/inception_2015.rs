@@ -3,18 +3,13 @@
 //! Blocks are numbered. The convolutions of a branch are `conv`, `conv_1`, …, in a `tower` of their own for every branch
 //! but a first one of a single convolution; the parts of a split lie in `mixed`.
 
-use super::Place;
+use super::{Place, numbered};
 
 /// Blocks in the order of their numbers.
 const BLOCKS: [&str; 11] = [
     "mixed_5b", "mixed_5c", "mixed_5d", "mixed_6a", "mixed_6b", "mixed_6c", "mixed_6d", "mixed_6e",
     "mixed_7a", "mixed_7b", "mixed_7c",
 ];
-
-/// `conv`, `conv_1`, `conv_2`, …
-fn numbered(name: &str, number: usize) -> String {
-    if number == 0 { name.into() } else { format!("{name}_{number}") }
-}
 
 /// The scope of a box.
 pub(super) fn base(at: &Place) -> String {

@@ -4,7 +4,7 @@
 //! it counts them in the order of `model.layers`, which sorts by depth. The second follows from the first block by
 //! block: in a block, position `j` holds creation index `order[j]`.
 
-use super::{Axes, Foreign, Place};
+use super::{Axes, Foreign, Place, numbered};
 use crate::graph::NodeId;
 use crate::op::{After, Op};
 use crate::param::{Param, Role};
@@ -96,20 +96,15 @@ impl Numbers {
 
     /// `layers/conv2d_18/vars/0`; numbers start at zero, which is not written.
     fn by_position(&self, at: &Place, role: Role) -> Option<String> {
-        let numbered = |layer: &str, number: usize| {
-            if number == 0 { format!("layers/{layer}") } else { format!("layers/{layer}_{number}") }
-        };
         let place = self.placed.iter().find(|(id, ..)| *id == at.id);
         let (layer, variable) = match role {
             Role::Gamma => return None,
-            Role::Weight | Role::Bias if place.is_none() => {
-                ("layers/dense".into(), usize::from(role == Role::Bias))
-            }
+            Role::Weight | Role::Bias if place.is_none() => ("dense".into(), usize::from(role == Role::Bias)),
             Role::Weight | Role::Bias => (numbered("conv2d", place?.1), usize::from(role == Role::Bias)),
             Role::Beta => (numbered("batch_normalization", place?.2), 0),
             Role::Mean => (numbered("batch_normalization", place?.2), 1),
             Role::Variance => (numbered("batch_normalization", place?.2), 2),
         };
-        Some(format!("{layer}/vars/{variable}"))
+        Some(format!("layers/{layer}/vars/{variable}"))
     }
 }

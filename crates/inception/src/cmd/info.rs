@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use inception_graph::{NETWORKS, NetInfo, Spec, Summary, build, find};
 use serde::Serialize;
 
-use super::{stdout, write_json};
+use super::{settings, stdout, write_json};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::exit::{Exit, UsageError};
 
@@ -119,10 +119,6 @@ fn of_file(path: &Path, args: &InfoArgs) -> Result<Checkpoint> {
 /// What a checkpoint knows beside its weights.
 fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint) -> Result<()> {
     let metadata = &found.metadata;
-    let preprocessing =
-        serde_json::to_value(metadata.preprocessing).context("describing the preprocessing")?;
-    let settings: Vec<_> =
-        preprocessing.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
     let provenance = &metadata.provenance;
     let origin = [("recipe", &provenance.recipe), ("data", &provenance.data)];
     let origin = origin.iter().filter_map(|(what, name)| Some(format!(", {what} {}", name.as_ref()?)));
@@ -136,7 +132,7 @@ fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint) -> Result<()>
     for (name, value) in &metadata.metrics {
         writeln!(out, "  {name:<20} {value}")?;
     }
-    writeln!(out, "preprocessing  {}", settings.join(", ").replace('"', ""))?;
+    writeln!(out, "preprocessing  {}", settings(&metadata.preprocessing)?)?;
     if let Some(background) = metadata.background {
         writeln!(out, "background     class {background}")?;
     }

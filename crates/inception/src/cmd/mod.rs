@@ -3,6 +3,10 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::num::NonZeroUsize;
 
+use anyhow::Context;
+
+use crate::data::Preprocessing;
+
 pub mod convert;
 pub mod demo;
 pub mod eval;
@@ -22,6 +26,13 @@ fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> anyhow::Re
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// What happens to a picture, in a line: `crop_pct 0.875, interpolation bicubic, …`.
+fn settings(preprocessing: &Preprocessing) -> anyhow::Result<String> {
+    let value = serde_json::to_value(preprocessing).context("describing the preprocessing")?;
+    let settings: Vec<_> = value.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
+    Ok(settings.join(", ").replace('"', ""))
 }
 
 /// Threads that decode pictures.

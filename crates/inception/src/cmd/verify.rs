@@ -16,8 +16,9 @@ use inception_graph::Layout;
 use serde::Serialize;
 
 use super::weights::known;
-use super::{stdout, write_json};
+use super::{settings, stdout, write_json};
 use crate::checkpoint::{self, Checkpoint};
+use crate::data::Preprocessing;
 use crate::exit::{BadData, Exit};
 use crate::weights::recorded::{Comparison, SOURCES, distance};
 use crate::weights::{formula, published};
@@ -48,7 +49,7 @@ struct Report {
     net: String,
     layout: Option<&'static str>,
     notes: Vec<String>,
-    preprocessing: serde_json::Value,
+    preprocessing: Preprocessing,
     classes: usize,
     first_classes: Vec<String>,
     published: Option<&'static str>,
@@ -95,7 +96,7 @@ pub fn run(args: VerifyArgs) -> Result<Exit> {
         net,
         layout: layout.map(Layout::name),
         notes: found.report,
-        preprocessing: serde_json::to_value(found.metadata.preprocessing)?,
+        preprocessing: found.metadata.preprocessing,
         classes: found.metadata.classes.len(),
         first_classes: found.metadata.classes.into_iter().take(3).collect(),
         published: published.map(|p| p.name),
@@ -153,9 +154,7 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
     writeln!(out, "file           {}", report.file)?;
     writeln!(out, "network        {}, layout {}", report.net, report.layout.unwrap_or("canonical"))?;
     report.notes.iter().try_for_each(|note| writeln!(out, "               {note}"))?;
-    let settings: Vec<_> =
-        report.preprocessing.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
-    writeln!(out, "preprocessing  {}", settings.join(", ").replace('"', ""))?;
+    writeln!(out, "preprocessing  {}", settings(&report.preprocessing)?)?;
     if report.classes > 0 {
         writeln!(out, "classes        {}: {}, …", report.classes, report.first_classes.join(", "))?;
     }
