@@ -33,7 +33,7 @@ mod table;
 pub use dsl::{Layer, Net, Tap};
 pub use error::GraphError;
 pub use graph::{Graph, Node, NodeId, Shape, Spec};
-pub use names::{Axes, Foreign, Layout};
+pub use names::{Axes, Foreign, Layout, numbered};
 pub use nets::{NETWORKS, NetInfo, build, find};
 pub use op::{After, Op, Pad};
 pub use param::{BN_EPSILON, Param, Role, Weights};

@@ -274,7 +274,7 @@ impl Family {
 }
 
 /// `conv`, `conv_1`, `conv_2`, …: TensorFlow's and Keras's way to tell things of one name apart.
-fn numbered(name: &str, number: usize) -> String {
+pub fn numbered(name: &str, number: usize) -> String {
     if number == 0 { name.into() } else { format!("{name}_{number}") }
 }
 

@@ -108,7 +108,8 @@ fn an_unreadable_picture_stops_or_is_reported() {
     let place = place();
     fs::write(place.path("data/train/ant/letter.jpg"), "Dear all,").unwrap();
     train(&place, &["--experiment", "stops"]).fails(65, "letter.jpg: is no picture but text");
-    let whole = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/rgb.jpg")).unwrap();
+    let whole =
+        fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../pictures/tests/fixtures/noise_100.jpg")).unwrap();
     fs::write(place.path("data/train/bee/half.jpg"), &whole[..whole.len() / 2]).unwrap();
     let ended = train(&place, &["--experiment", "skips", "--on-bad", "skip"]);
     assert!(ended.stderr.contains("2 pictures could not be read"), "{}", ended.stderr);
@@ -121,7 +122,7 @@ fn an_unreadable_picture_stops_or_is_reported() {
 fn strange_pictures_are_trained_on() {
     let place = place();
     for name in ["cmyk.jpg", "grey.jpg"] {
-        let from = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        let from = format!("{}/../pictures/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
         fs::copy(from, place.path("data/train/ant").join(name)).unwrap();
     }
     image::RgbImage::from_pixel(1, 1, image::Rgb([1, 2, 3]))

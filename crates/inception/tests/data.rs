@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use inception::data::folder::{list_pictures, open_single, open_splits};
 use inception::data::{DataError, Dataset};
-use inception_pictures::Options;
 use tempfile::TempDir;
 
 fn picture(path: &Path, seed: u32) {
@@ -108,77 +107,6 @@ fn files_that_are_no_pictures_are_counted_and_hidden_ones_skipped() {
     assert!(
         message(list_pictures(&[tempfile::tempdir().expect("a folder").path().into()])).contains("no .jpg")
     );
-}
-
-fn fixture(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect("a fixture")
-}
-
-/// `reference/make_fixtures.py` made the files and recorded what Pillow reads in the middle of each quarter.
-#[test]
-fn cmyk_grey_and_rgb_jpegs_have_pillows_colours() {
-    let expected: serde_json::Value = serde_json::from_slice(&fixture("expected.json")).expect("JSON");
-    for (name, colours) in expected.as_object().expect("an object") {
-        let rgb = decode_bytes(&fixture(name)).expect("a picture");
-        assert_eq!((rgb.width, rgb.height), (32, 32));
-        for (i, (x, y)) in [(8, 8), (24, 8), (8, 24), (24, 24)].into_iter().enumerate() {
-            for c in 0..3 {
-                let (found, wanted) =
-                    (rgb.pixels[(y * 32 + x) * 3 + c], colours[i][c].as_u64().expect("a byte"));
-                assert!(
-                    u64::from(found).abs_diff(wanted) <= 2,
-                    "{name} at {x},{y}: {found} instead of {wanted}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn exif_orientation_is_applied() {
-    let (upright, turned) = (decode_bytes(&fixture("rgb.jpg")), decode_bytes(&fixture("rotated.jpg")));
-    let (upright, turned) = (upright.expect("a picture"), turned.expect("a picture"));
-    let at = |p: &inception::data::Rgb, x: usize, y: usize| p.pixels[(y * 32 + x) * 3..][..3].to_vec();
-    // A quarter turn clockwise moves the lower left corner to the upper left.
-    assert_eq!(at(&turned, 8, 8), at(&upright, 8, 24));
-    assert_eq!(at(&turned, 24, 8), at(&upright, 8, 8));
-}
-
-#[test]
-fn png_variants_have_defined_results() {
-    let png = |image: image::DynamicImage| {
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        image.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
-        decode_bytes(&bytes.into_inner()).expect("a picture").pixels
-    };
-    let alpha = image::RgbaImage::from_pixel(1, 1, image::Rgba([200, 0, 100, 51]));
-    assert_eq!(png(alpha.into()), [244, 204, 224], "a fifth of the colour on white");
-    let deep = image::ImageBuffer::from_pixel(1, 1, image::Luma([0x80ffu16]));
-    assert_eq!(png(image::DynamicImage::ImageLuma16(deep)), [128; 3]);
-    let grey = image::GrayImage::from_pixel(1, 1, image::Luma([77]));
-    assert_eq!(png(grey.into()), [77; 3]);
-}
-
-#[test]
-fn what_is_no_picture_is_named() {
-    let error = |bytes: &[u8]| decode_bytes(bytes).expect_err("refused");
-    assert!(error(b"").contains("an empty file"));
-    assert!(error(b"this is a letter").contains("text"));
-    assert!(error(b"<!DOCTYPE html><html>").contains("a web page"));
-    assert!(error(b"GIF89a\x01\x00\x01\x00").contains("is a GIF file"));
-    assert!(error(&[0, 159, 146, 150]).contains("unknown bytes"));
-    let whole = fixture("rgb.jpg");
-    for share in [10, 50, 90, 99] {
-        let text = error(&whole[..whole.len() * share / 100]);
-        assert!(text.contains("truncated") || text.contains("broken"), "{share} %: {text}");
-    }
-    let mut png = std::io::Cursor::new(Vec::new());
-    image::RgbImage::new(40, 40).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
-    assert!(error(&png.into_inner()[..60]).contains("truncated PNG"));
-}
-
-fn decode_bytes(bytes: &[u8]) -> Result<inception_pictures::Rgb, String> {
-    inception_pictures::decode(bytes, Options::VIEWER).map_err(|e| e.to_string())
 }
 
 /// ImageNet's folders are called by synset, a published network's classes by name; with 1001 classes all stand one further.

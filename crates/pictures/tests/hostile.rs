@@ -75,6 +75,25 @@ fn damaged_files_are_pictures_or_errors() {
     }
 }
 
+/// The end marker of an embedded thumbnail once passed for the picture's own.
+#[test]
+fn a_thumbnails_end_is_not_the_pictures() {
+    let (jpeg, thumbnail) = (file("noise_100.jpg"), file("size_8x8.jpg"));
+    let length = (2 + thumbnail.len()) as u16;
+    let whole = [&jpeg[..2], &[0xff, 0xe1], &length.to_be_bytes(), &thumbnail, &jpeg[2..]].concat();
+    let picture = decode(&whole, Options::PILLOW);
+    assert_eq!(picture, decode(&jpeg, Options::PILLOW));
+    for percent in [20, 50, 75, 90, 99] {
+        let error = decode(&whole[..whole.len() * percent / 100], Options::PILLOW).expect_err("refused");
+        assert!(error.to_string().contains("is a truncated JPEG"), "{percent} %: {error}");
+    }
+    let padded = [&whole[..whole.len() / 2], &vec![0; whole.len() / 2]].concat();
+    let error = decode(&padded, Options::PILLOW).expect_err("a download that stopped").to_string();
+    assert!(error.contains("truncated"), "{error}");
+    let appended = [&whole[..], b"what a camera appends"].concat();
+    assert_eq!(decode(&appended, Options::PILLOW), picture);
+}
+
 #[test]
 fn what_is_not_read_says_so() {
     let error = |name: &str| decode(&file(name), Options::PILLOW).expect_err("refused").to_string();

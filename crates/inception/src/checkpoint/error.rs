@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use inception_formats::{Dtype, Tensor};
 use inception_graph::GraphError;
 
 /// Why a checkpoint was not read or written. Every message names the file.
@@ -98,6 +99,30 @@ pub enum TensorProblem {
         /// Of how many.
         len: usize,
     },
+}
+
+impl TensorProblem {
+    /// How the tensor that was `found` under `name` differs from one of the `expected` shape and a type that `fits`;
+    /// `nearest` looks for another name where there is none.
+    pub(crate) fn of(
+        name: &str,
+        expected: &[usize],
+        found: Option<&Tensor>,
+        fits: impl Fn(Dtype) -> bool,
+        nearest: impl FnOnce() -> Option<String>,
+    ) -> Option<Self> {
+        let (name, expected) = (name.to_string(), expected.to_vec());
+        match found {
+            None => Some(TensorProblem::Missing { name, expected, nearest: nearest() }),
+            Some(tensor) if tensor.shape != expected => {
+                Some(TensorProblem::Shape { name, expected, found: tensor.shape.clone() })
+            }
+            Some(tensor) if !fits(tensor.dtype) => {
+                Some(TensorProblem::Type { name, found: tensor.dtype.name().into() })
+            }
+            Some(_) => None,
+        }
+    }
 }
 
 /// Problems that a message lists.

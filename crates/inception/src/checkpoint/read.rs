@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use inception_formats::{Tensor, TensorFile};
+use inception_formats::{Dtype, Tensor, TensorFile};
 use inception_graph::{Graph, Param, Weights, build};
 use serde_json::{Map, Value};
 
@@ -107,21 +107,12 @@ fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<Option<usize>>, Vec
     let (mut sources, mut problems) = (Vec::new(), Vec::new());
     let places: std::collections::HashMap<&str, usize> =
         tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
-    for param in params {
-        let (name, expected) = (param.name.clone(), param.shape.clone());
-        let place = places.get(name.as_str());
-        let before = problems.len();
-        match place {
-            None => problems.push(TensorProblem::Missing { name, expected, nearest: None }),
-            Some(&i) if tensors[i].shape != expected => {
-                problems.push(TensorProblem::Shape { name, expected, found: tensors[i].shape.clone() });
-            }
-            Some(&i) if tensors[i].dtype != inception_formats::Dtype::F32 => {
-                problems.push(TensorProblem::Type { name, found: tensors[i].dtype.name().into() });
-            }
-            Some(_) => {}
-        }
-        sources.push(place.copied().filter(|_| problems.len() == before));
+    for Param { name, shape, .. } in params {
+        let place = places.get(name.as_str()).copied();
+        let problem =
+            TensorProblem::of(name, shape, place.map(|i| &tensors[i]), |d| d == Dtype::F32, || None);
+        sources.push(place.filter(|_| problem.is_none()));
+        problems.extend(problem);
     }
     let known: BTreeSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
     let extra: BTreeSet<&str> =

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use inception_formats::TensorFile;
+use inception_graph::numbered;
 
 /// What a training program of TensorFlow appends to the name of a weight's moving average.
 pub const AVERAGE: &str = "/ExponentialMovingAverage";
@@ -105,9 +106,6 @@ fn counted(layer: &str) -> Option<(usize, usize)> {
 /// have other names: Keras itself loads by position.
 pub(super) fn by_position(names: &[String]) -> Vec<String> {
     let mut counts = [0usize; 2];
-    let numbered = |kind: &str, number: usize| {
-        if number == 0 { format!("layers/{kind}") } else { format!("layers/{kind}_{number}") }
-    };
     let mut positions = vec![String::new(); names.len()];
     let mut at = 0;
     while at < names.len() {
@@ -119,9 +117,9 @@ pub(super) fn by_position(names: &[String]) -> Vec<String> {
         let group = if dense {
             "layers/dense".to_string()
         } else if norm {
-            numbered("batch_normalization", counts[1])
+            format!("layers/{}", numbered("batch_normalization", counts[1]))
         } else {
-            numbered("conv2d", counts[0])
+            format!("layers/{}", numbered("conv2d", counts[0]))
         };
         if !dense {
             counts[usize::from(norm)] += 1;

@@ -130,20 +130,10 @@ fn differences(found: &Recognised, index: &Index) -> Vec<TensorProblem> {
     let mut problems = Vec::new();
     for (param, foreign) in params.iter().zip(&found.names) {
         let Some(foreign) = foreign else { continue };
-        let (name, expected) = (foreign.name.clone(), foreign.axes.shape(&param.shape));
-        match index.get(name.as_str()) {
-            None => {
-                let nearest = nearest(&name, index.keys().copied());
-                problems.push(TensorProblem::Missing { name, expected, nearest });
-            }
-            Some((_, tensor)) if tensor.shape != expected => {
-                problems.push(TensorProblem::Shape { name, expected, found: tensor.shape.clone() });
-            }
-            Some((_, tensor)) if !tensor.dtype.is_float() => {
-                problems.push(TensorProblem::Type { name, found: tensor.dtype.name().into() });
-            }
-            Some(_) => {}
-        }
+        let (name, expected) = (foreign.name.as_str(), foreign.axes.shape(&param.shape));
+        let tensor = index.get(name).map(|&(_, tensor)| tensor);
+        let near = || nearest(name, index.keys().copied());
+        problems.extend(TensorProblem::of(name, &expected, tensor, Dtype::is_float, near));
     }
     problems
 }
