@@ -1,47 +1,80 @@
 //! One pool of threads: fork–join over numbered tasks.
 //!
 //! ```text
-//! run(tasks, f):  publish f, epoch += 1          worker: wait for a new epoch (spin briefly, then park)
-//!                 take tasks by counter                  take tasks by counter
-//!                 wait until all workers are out         leave
+//! run(tasks, f):  open the gate                  worker: wait for a gate that opens (spin briefly, then park)
+//!                 take tasks by counter                  enter, take tasks by counter, leave
+//!                 close it, wait for those inside
 //! ```
 //! A network of 150 convolutions forks several hundred times a pass; waking a parked thread costs some 50 µs, spinning
-//! through the gap costs nothing measurable. Tasks are taken dynamically, which tolerates a preempted core; their
-//! results may not depend on who computes them.
+//! through the gap costs nothing measurable. Tasks are taken dynamically; their results may not depend on who computes
+//! them. On cores shared with other programs a worker may be off its core for milliseconds: one that has not entered
+//! is not waited for, and waiting for one that has ends in sleep, which frees a core for it.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a worker spins for the next fork before it parks.
+/// How long a thread spins before it sleeps: a worker for the next fork, the caller for the last worker.
 const SPIN: Duration = Duration::from_micros(200);
 
-type Job = *const (dyn Fn(usize) + Sync);
+type Job = *const (dyn Fn(usize, usize) + Sync);
+
+// The gate in one word: how many workers are inside, whether more may enter, whether the caller sleeps, and which fork
+// it is.
+const INSIDE: u64 = (1 << 16) - 1;
+const OPEN: u64 = 1 << 16;
+const ASLEEP: u64 = 1 << 17;
+const FORK: u64 = 1 << 18;
 
 struct Shared {
-    epoch: AtomicU64,
+    gate: AtomicU64,
     job: UnsafeCell<Option<Job>>,
     tasks: AtomicUsize,
     next: AtomicUsize,
-    working: AtomicUsize,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Workers asleep.
     parked: Mutex<usize>,
     wake: Condvar,
+    left: Condvar,
 }
 
-// SAFETY: `job` is written only by the thread that holds `Pool::owner`, while no worker is inside an epoch, and read by
-// workers after they have seen the epoch that published it.
+// SAFETY: `job` is written only by the thread that holds `Pool::owner`, while no worker is inside the gate, and read by
+// workers inside it, who have seen the opening that published it.
 unsafe impl Sync for Shared {}
-// SAFETY: as above; the job pointer is never used outside its epoch.
+// SAFETY: as above; the job pointer is never used outside its fork.
 unsafe impl Send for Shared {}
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Spins until `done` or for [`SPIN`]; whether it is done.
+fn spin_until(done: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        for _ in 0..64 {
+            if done() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if start.elapsed() > SPIN {
+            return false;
+        }
+    }
+}
+
 impl Shared {
-    fn take_tasks(&self, job: Job) {
+    fn gate(&self) -> u64 {
+        self.gate.load(Ordering::Acquire)
+    }
+
+    fn take_tasks(&self, worker: usize, job: Job) {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let tasks = self.tasks.load(Ordering::Relaxed);
             loop {
@@ -49,51 +82,70 @@ impl Shared {
                 if task >= tasks {
                     break;
                 }
-                // SAFETY: `run` keeps the closure alive until every worker has left the epoch.
-                unsafe { (*job)(task) };
+                // SAFETY: `run` keeps the closure alive until every worker has left.
+                unsafe { (*job)(worker, task) };
             }
         }));
         if let Err(panic) = result {
             self.next.store(self.tasks.load(Ordering::Relaxed), Ordering::Relaxed);
-            self.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
+            lock(&self.panic).get_or_insert(panic);
         }
     }
 
-    fn work(&self) {
+    fn work(&self, worker: usize) {
         let mut seen = 0;
         loop {
-            let start = Instant::now();
-            let mut spins = 0u32;
-            while self.epoch.load(Ordering::Acquire) == seen {
-                spins += 1;
-                if !spins.is_multiple_of(64) {
-                    std::hint::spin_loop();
-                } else if start.elapsed() > SPIN {
-                    let mut parked = self.parked.lock().unwrap_or_else(|e| e.into_inner());
-                    *parked += 1;
-                    while self.epoch.load(Ordering::Acquire) == seen {
-                        parked = self.wake.wait(parked).unwrap_or_else(|e| e.into_inner());
-                    }
-                    *parked -= 1;
+            let new = || self.gate() / FORK != seen;
+            if !spin_until(new) {
+                let mut parked = lock(&self.parked);
+                *parked += 1;
+                while !new() {
+                    parked = self.wake.wait(parked).unwrap_or_else(|e| e.into_inner());
                 }
+                *parked -= 1;
             }
-            seen = self.epoch.load(Ordering::Acquire);
+            let gate = self.gate();
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            // SAFETY: published before the epoch and unchanged until this worker has left it.
-            if let Some(job) = unsafe { *self.job.get() } {
-                self.take_tasks(job);
+            if gate & OPEN == 0 {
+                seen = gate / FORK;
+            } else if self.gate.compare_exchange(gate, gate + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                seen = gate / FORK;
+                // SAFETY: published before the gate was opened and unchanged while this worker is inside.
+                if let Some(job) = unsafe { *self.job.get() } {
+                    self.take_tasks(worker, job);
+                }
+                let before = self.gate.fetch_sub(1, Ordering::AcqRel);
+                if before & ASLEEP != 0 && before & INSIDE == 1 {
+                    // Taken, so that the caller is either before its last look or asleep.
+                    drop(lock(&self.parked));
+                    self.left.notify_one();
+                }
             }
-            self.working.fetch_sub(1, Ordering::Release);
         }
     }
 
-    fn publish(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+    /// Opens the gate of the next fork; nobody is inside.
+    fn open(&self) {
+        self.gate.store(((self.gate() / FORK + 1) * FORK) | OPEN, Ordering::Release);
         // The lock orders this with a worker that is about to park.
-        if *self.parked.lock().unwrap_or_else(|e| e.into_inner()) > 0 {
+        if *lock(&self.parked) > 0 {
             self.wake.notify_all();
+        }
+    }
+
+    /// Lets nobody else in and returns when all have left.
+    fn close(&self) {
+        self.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let empty = || self.gate() & INSIDE == 0;
+        if !spin_until(empty) {
+            let mut guard = lock(&self.parked);
+            self.gate.fetch_or(ASLEEP, Ordering::AcqRel);
+            while !empty() {
+                guard = self.left.wait(guard).unwrap_or_else(|e| e.into_inner());
+            }
         }
     }
 }
@@ -109,21 +161,21 @@ impl Pool {
     /// A pool of `threads` threads, the caller's included.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            epoch: AtomicU64::new(0),
+            gate: AtomicU64::new(0),
             job: UnsafeCell::new(None),
             tasks: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            working: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
             parked: Mutex::new(0),
             wake: Condvar::new(),
+            left: Condvar::new(),
         });
         // A system that refuses a thread leaves a smaller pool, which computes the same.
-        let workers = (1..threads)
+        let workers = (1..threads.min(INSIDE as usize))
             .map_while(|i| {
                 let shared = shared.clone();
-                std::thread::Builder::new().name(format!("kernel-{i}")).spawn(move || shared.work()).ok()
+                std::thread::Builder::new().name(format!("kernel-{i}")).spawn(move || shared.work(i)).ok()
             })
             .collect();
         Pool { shared, workers, owner: Mutex::new(()) }
@@ -137,27 +189,28 @@ impl Pool {
     /// Calls `f(0)` … `f(tasks - 1)`, each once, on all threads; returns when all are done. While another thread (or
     /// an outer `run`) uses the pool, the calling thread does its tasks alone. A panic in a task is raised here.
     pub fn run(&self, tasks: usize, f: impl Fn(usize) + Sync) {
+        self.run_on(tasks, |_, task| f(task));
+    }
+
+    /// [`Self::run`] of `f(worker, task)`: no two tasks of the same worker, of [`Self::threads`], run at the same time, so
+    /// that each worker may have memory of its own. Which tasks a worker takes is left to chance.
+    pub fn run_on(&self, tasks: usize, f: impl Fn(usize, usize) + Sync) {
         let alone = tasks <= 1 || self.workers.is_empty();
         let Some(_owner) = (if alone { None } else { self.owner.try_lock().ok() }) else {
-            return (0..tasks).for_each(f);
+            return (0..tasks).for_each(|task| f(0, task));
         };
-        let job: *const (dyn Fn(usize) + Sync) = &f as &(dyn Fn(usize) + Sync);
-        // SAFETY: only the lifetime is erased; the loop below outwaits every use of the pointer.
+        let job: *const (dyn Fn(usize, usize) + Sync) = &f as &(dyn Fn(usize, usize) + Sync);
+        // SAFETY: only the lifetime is erased; `close` outwaits every use of the pointer.
         let job: Job = unsafe { std::mem::transmute(job) };
         let shared = &*self.shared;
-        // SAFETY: this thread owns the pool and no worker is inside an epoch (`working` is zero).
+        // SAFETY: this thread owns the pool and no worker is inside the gate.
         unsafe { *shared.job.get() = Some(job) };
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
-        shared.working.store(self.workers.len(), Ordering::Relaxed);
-        shared.publish();
-        shared.take_tasks(job);
-        let mut spins = 0u32;
-        while shared.working.load(Ordering::Acquire) > 0 {
-            spins += 1;
-            if spins.is_multiple_of(4096) { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
-        if let Some(panic) = shared.panic.lock().unwrap_or_else(|e| e.into_inner()).take() {
+        shared.open();
+        shared.take_tasks(0, job);
+        shared.close();
+        if let Some(panic) = lock(&shared.panic).take() {
             drop(_owner);
             resume_unwind(panic);
         }
@@ -167,7 +220,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.publish();
+        self.shared.open();
         for worker in self.workers.drain(..) {
             // A worker cannot panic: its tasks are caught.
             let _ = worker.join();
