@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use inception_kernels::conv::Precision;
 use inception_kernels::{Isa, Pool};
 
 /// Instruction set and threads; cheap to clone, shared by everything that runs on it.
@@ -11,6 +12,8 @@ pub struct Device {
     pub isa: Isa,
     /// Their threads.
     pub pool: Arc<Pool>,
+    /// What inference may trade for speed; training never does.
+    pub precision: Precision,
 }
 
 /// Why a device cannot be had.
@@ -57,6 +60,6 @@ impl Device {
                 DeviceError::Isa { found: name, available: Isa::all().iter().map(|isa| isa.name()).collect() }
             })?,
         };
-        Ok(Device { isa, pool: Arc::new(Pool::new(threads)) })
+        Ok(Device { isa, pool: Arc::new(Pool::new(threads)), precision: Precision::Default })
     }
 }

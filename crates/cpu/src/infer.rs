@@ -7,7 +7,7 @@ use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
 
 use crate::device::Device;
-use crate::layout::{Layout, Place, conv_plan, has_relu, pool_shape};
+use crate::layout::{Layout, Place, conv_shape, has_relu, pool_shape};
 
 /// A network ready to predict. `Send + Sync`; every run brings its own [`Scratch`].
 pub struct Model {
@@ -32,12 +32,17 @@ struct Folded {
 #[derive(Default)]
 pub struct Scratch {
     slots: Vec<Vec<f32>>,
+    conv: Vec<f32>,
 }
 
 impl Model {
     /// Folds and packs `weights` for `graph`.
     pub fn new(graph: &Graph, weights: &Weights, device: &Device) -> Self {
-        let folded = |id| conv_plan(graph, id).map(|plan| fold(graph, id, plan, weights, device));
+        let folded = |id| {
+            let shape = conv_shape(graph, id)?;
+            let plan = ConvPlan::with(shape, ConvPlan::choose(shape, device.precision));
+            Some(fold(graph, id, plan.expect("what is chosen can be computed"), weights, device))
+        };
         let convs = graph.ids().map(folded).collect();
         let layout = Layout::new(graph);
         let (slots, slot_sizes) = assign_slots(graph, &layout);
@@ -82,8 +87,11 @@ impl Model {
         for (slot, &size) in scratch.slots.iter_mut().zip(&self.slot_sizes) {
             slot.resize(size * n, 0.0);
         }
+        let plans = self.convs.iter().flatten().map(|conv| &conv.plan);
+        let len = plans.map(|plan| plan.scratch_len(n, self.device.pool.threads())).max().unwrap_or(0);
+        scratch.conv.resize(scratch.conv.len().max(len), 0.0);
         for id in self.graph.ids().take(last.0 + 1) {
-            self.run_node(id, input, n, &mut scratch.slots);
+            self.run_node(id, input, n, scratch);
             if self.layout.fused(id).is_none() {
                 let place = self.layout.place(id);
                 see(id, place.view(&scratch.slots[self.slots[place.buffer]], n));
@@ -91,8 +99,9 @@ impl Model {
         }
     }
 
-    fn run_node(&self, id: NodeId, input: &[f32], n: usize, slots: &mut [Vec<f32>]) {
-        let Device { isa, ref pool } = self.device;
+    fn run_node(&self, id: NodeId, input: &[f32], n: usize, scratch: &mut Scratch) {
+        let Scratch { slots, conv } = scratch;
+        let Device { isa, ref pool, .. } = self.device;
         let node = self.graph.node(id);
         let target = self.layout.fused(id).unwrap_or(id);
         let place = self.layout.place(target);
@@ -113,7 +122,7 @@ impl Model {
                         epilogue.relu = relu;
                     }
                     let y = place.view_mut(&mut out, n);
-                    plan.forward(pool, isa, source(node.inputs[0]), packed, epilogue, y);
+                    plan.forward(pool, isa, source(node.inputs[0]), packed, epilogue, y, conv);
                 }
             }
             Op::MaxPool { size, stride, pad } => {

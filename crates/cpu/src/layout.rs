@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use inception_graph::{After, Graph, NodeId, Op, Shape};
-use inception_kernels::conv::{ConvPlan, ConvShape};
+use inception_kernels::conv::ConvShape;
 use inception_kernels::pool2d::PoolShape;
 use inception_kernels::{View, ViewMut};
 
@@ -108,8 +108,8 @@ impl Layout {
     }
 }
 
-/// Plan of the convolution or linear layer `id`, `None` for other operations.
-pub(crate) fn conv_plan(graph: &Graph, id: NodeId) -> Option<ConvPlan> {
+/// Shape of the convolution or linear layer `id`, `None` for other operations.
+pub(crate) fn conv_shape(graph: &Graph, id: NodeId) -> Option<ConvShape> {
     let x = || graph.input_shape(id);
     let shape = match graph.node(id).op {
         Op::Conv { out, kernel, stride, pad, .. } => ConvShape {
@@ -131,7 +131,7 @@ pub(crate) fn conv_plan(graph: &Graph, id: NodeId) -> Option<ConvPlan> {
         },
         _ => return None,
     };
-    Some(ConvPlan::new(shape))
+    Some(shape)
 }
 
 /// Window of a pooling node over pictures of shape `x`.

@@ -17,3 +17,5 @@ pub use infer::{Model, Scratch};
 pub use layout::{Layout, Place};
 pub use step::{Optimizer, StepError, StepOptions, StepReport};
 pub use train::Trainer;
+
+pub use inception_kernels::conv::Precision;

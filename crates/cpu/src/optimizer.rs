@@ -44,7 +44,7 @@ impl State {
         grad: &mut [f32],
         lambda: f32,
     ) -> f32 {
-        let Device { isa, ref pool } = *device;
+        let Device { isa, ref pool, .. } = *device;
         if lambda != 0.0 {
             for_pieces(pool, isa, &self.pieces, [&mut *grad, weights], |i, [g, w]| {
                 if self.decays[i] {
@@ -64,7 +64,7 @@ impl State {
         grad: &mut [f32],
         clip: f32,
     ) {
-        let Device { isa, ref pool } = *device;
+        let Device { isa, ref pool, .. } = *device;
         let lr = options.lr;
         self.momentum.resize(weights.len(), 0.0);
         match options.optimizer {

@@ -18,7 +18,7 @@ use inception_kernels::{View, ViewMut};
 use rand::RngExt;
 
 use crate::device::Device;
-use crate::layout::{Layout, conv_plan, has_relu, pool_shape};
+use crate::layout::{Layout, conv_shape, has_relu, pool_shape};
 use crate::optimizer::State;
 use crate::step::{StepError, StepOptions, StepReport};
 
@@ -72,7 +72,7 @@ impl Trainer {
             nodes[node.0].params.push((role, i));
         }
         for id in graph.ids() {
-            nodes[id.0].conv = conv_plan(graph, id);
+            nodes[id.0].conv = conv_shape(graph, id).map(ConvPlan::new);
         }
         let layout = Layout::new(graph);
         let buffers = || layout.sizes().iter().map(|_| Vec::new()).collect::<Vec<Vec<f32>>>();
@@ -159,7 +159,7 @@ impl Trainer {
     }
 
     fn forward_node(&mut self, id: NodeId, input: &[f32], n: usize, options: &StepOptions) {
-        let Device { isa, ref pool } = self.device;
+        let Device { isa, ref pool, .. } = self.device;
         let Self { graph, layout, nodes, weights, activations, scratch, .. } = self;
         let node = graph.node(id);
         let kept = &mut nodes[id.0];
@@ -183,7 +183,15 @@ impl Trainer {
                 let pixels = n * place.shape.pixels();
                 kept.y.resize(pixels * c, 0.0);
                 let y = ViewMut::dense(&mut kept.y, c);
-                plan.forward(pool, isa, source(node.inputs[0]), &kept.packed, Epilogue::default(), y);
+                plan.forward(
+                    pool,
+                    isa,
+                    source(node.inputs[0]),
+                    &kept.packed,
+                    Epilogue::default(),
+                    y,
+                    &mut [],
+                );
                 let y = View::dense(&kept.y, c);
                 kept.mean.resize(c, 0.0);
                 kept.variance.resize(c, 0.0);
@@ -209,6 +217,7 @@ impl Trainer {
                     &kept.packed,
                     epilogue,
                     place.view_mut(&mut out, n),
+                    &mut [],
                 );
             }
             Op::MaxPool { size, stride, pad } => {
@@ -254,7 +263,7 @@ impl Trainer {
     }
 
     fn backward_node(&mut self, id: NodeId, n: usize, written: &mut [bool]) {
-        let Device { isa, ref pool } = self.device;
+        let Device { isa, ref pool, .. } = self.device;
         let Self { graph, layout, nodes, weights, grad, activations, gradients, scratch, .. } = self;
         let node = graph.node(id);
         let kept = &mut nodes[id.0];

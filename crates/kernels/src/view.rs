@@ -159,9 +159,14 @@ impl<'a, T> Parts<'a, T> {
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: the range lies inside the borrowed slice.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(range.clone()), range.len()) }
+    }
+    /// Where `range` begins.
+    #[inline(always)]
+    pub(crate) fn pointer(&self, range: Range<usize>) -> *mut T {
+        assert!(range.start <= range.end && range.end <= self.len);
+        self.ptr.wrapping_add(range.start)
     }
 }
 

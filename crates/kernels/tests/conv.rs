@@ -1,8 +1,9 @@
 //! Convolution and its gradients against the naive reference, on every instruction set of this CPU.
 //!
-//! Operands are small integers, so every sum is exact in `f32` and any order of additions must give the same bits.
+//! Operands are small integers, so every sum of products is exact in `f32` and any order of additions must give the same
+//! bits. Winograd's transforms round; their error is held against a bound of the output's spread.
 
-use inception_kernels::conv::{ConvPlan, ConvShape, Epilogue};
+use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Precision};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
 
@@ -114,7 +115,7 @@ impl Case {
         let conv = reference::conv(&window, [ci, co], &x, &w);
         let forward = |epilogue: Epilogue, before: f32| {
             let mut y = spread(&vec![before; dy.len()], co, gap, 9.0);
-            plan.forward(&pool, isa, x_view, &packed, epilogue, ViewMut::new(&mut y, co, co + gap));
+            plan.forward(&pool, isa, x_view, &packed, epilogue, ViewMut::new(&mut y, co, co + gap), &mut []);
             gather(&y, co, gap, 9.0, &what)
         };
         assert_eq!(forward(Epilogue::default(), f32::NAN), conv, "{what}: forward");
@@ -191,6 +192,7 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
                 &packed,
                 Epilogue::default(),
                 ViewMut::dense(&mut y, 40),
+                &mut [],
             );
             let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.grad_weight_scratch_len(batch)]);
             plan.grad_weight(&pool, isa, View::dense(&x, 24), View::dense(&dy, 40), &mut dw, &mut scratch);
@@ -212,7 +214,151 @@ fn nan_survives_the_relu() {
     for isa in Isa::all() {
         let mut y = [0.0; 9];
         let relu = Epilogue { relu: true, ..Epilogue::default() };
-        plan.forward(&pool, isa, View::dense(&[f32::NAN], 1), &packed, relu, ViewMut::dense(&mut y, 9));
+        plan.forward(
+            &pool,
+            isa,
+            View::dense(&[f32::NAN], 1),
+            &packed,
+            relu,
+            ViewMut::dense(&mut y, 9),
+            &mut [],
+        );
         assert!(y.iter().all(|v| v.is_nan()), "{}", isa.name());
     }
+}
+
+/// Tiles of every transform, along both axes where the kernel is square.
+const TILES: [usize; 4] = [2, 4, 6, 8];
+
+/// Every Winograd tile that can compute `shape`.
+fn winograd(shape: ConvShape) -> impl Iterator<Item = (Algorithm, ConvPlan)> {
+    TILES.into_iter().filter_map(move |m| {
+        let algorithm = Algorithm::Winograd(shape.kernel.map(|taps| if taps == 1 { 1 } else { m }));
+        Some((algorithm, ConvPlan::with(shape, algorithm).ok()?))
+    })
+}
+
+/// Largest error of a tile over the standard deviation of the sums: it grows with the products along an axis.
+fn bound(algorithm: Algorithm, shape: ConvShape) -> f64 {
+    let Algorithm::Winograd(m) = algorithm else { return 0.0 };
+    match (0..2).map(|d| m[d] + shape.kernel[d] - 1).max() {
+        Some(4) => 5e-6,
+        Some(6) => 2e-5,
+        Some(8 | 10) => 6e-5,
+        _ => 1e-4,
+    }
+}
+
+impl Case {
+    /// All Winograd tiles of this case; how many there are.
+    fn check_winograd(&self, isa: Isa, threads: usize) -> usize {
+        let Case { shape, batch, gap, .. } = *self;
+        let window =
+            Window { batch, input: shape.input, size: shape.kernel, stride: shape.stride, pad: shape.pad };
+        let (ci, co) = (shape.in_channels, shape.out_channels);
+        let real = |len, seed| integers(len, seed).iter().map(|v| v * 0.37 + 0.01).collect::<Vec<f32>>();
+        let (x, w) = (real(batch * shape.input[0] * shape.input[1] * ci, 1), real(shape.weight_len(), 2));
+        let sums = reference::conv(&window, [ci, co], &x, &w);
+        let spread_of = |v: &[f64]| (v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64).sqrt();
+        let (bias, skip) = (real(co, 4), real(sums.len(), 5));
+        let x_wide = spread(&x, ci, gap, 9.0);
+        let pool = Pool::new(threads);
+        winograd(shape)
+            .map(|(algorithm, plan)| {
+                let what = format!("{} by {algorithm} on {} with {threads} threads", self.name, isa.name());
+                let (mut packed, mut scratch) =
+                    (vec![f32::NAN; plan.packed_len()], vec![f32::NAN; plan.scratch_len(batch, threads)]);
+                plan.pack(&pool, &w, &mut packed);
+                let x_view = View::new(&x_wide, ci, ci + gap);
+                let mut run = |epilogue: Epilogue, before: f32| {
+                    let mut y = spread(&vec![before; sums.len()], co, gap, 9.0);
+                    let y_view = ViewMut::new(&mut y, co, co + gap);
+                    plan.forward(&pool, isa, x_view, &packed, epilogue, y_view, &mut scratch);
+                    gather(&y, co, gap, 9.0, &what)
+                };
+                let tolerance = bound(algorithm, shape) * spread_of(&sums);
+                for (i, (found, sum)) in run(Epilogue::default(), f32::NAN).iter().zip(&sums).enumerate() {
+                    assert!((found - sum).abs() < tolerance, "{what}: {found} instead of {sum} at {i}");
+                }
+                let residual = Some((View::dense(&skip, co), 0.5));
+                let full = Epilogue { bias: Some(&bias), residual, accumulate: true, relu: true };
+                for (i, (found, sum)) in run(full, 4.0).iter().zip(&sums).enumerate() {
+                    let branch = 0.5 * (sum + f64::from(bias[i % co]));
+                    let expected = (4.0 + f64::from(skip[i]) + branch).max(0.0);
+                    assert!((found - expected).abs() < tolerance, "{what}: epilogue, {found} at {i}");
+                }
+            })
+            .count()
+    }
+}
+
+#[test]
+fn winograd_is_close_to_the_reference() {
+    for isa in Isa::all() {
+        for threads in [1, 3] {
+            let tiles: usize = CASES.iter().chain(MAPS).map(|case| case.check_winograd(isa, threads)).sum();
+            assert!(tiles > 40, "{tiles} tiles were checked");
+        }
+    }
+}
+
+/// More tiles than one block, and than the blocks that share their input's transform.
+const MAPS: &[Case] = &[
+    case("3x3, three blocks of 6x6", 1, [35, 47], [9, 20], [3, 3]),
+    case("3x3, many blocks, odd channels", 2, [41, 63], [5, 73], [3, 3]).gap(2),
+    case("1x7, as at 17x17", 2, [17, 17], [24, 40], [1, 7]),
+    case("7x1, as at 17x17", 2, [17, 17], [24, 40], [7, 1]),
+    case("5x5 valid", 2, [21, 25], [8, 24], [5, 5]).valid(),
+    case("3x1, many blocks", 8, [16, 24], [16, 16], [3, 1]),
+];
+
+#[test]
+fn winograd_has_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
+    for case in MAPS {
+        let Case { shape, batch, .. } = *case;
+        let (ci, co) = (shape.in_channels, shape.out_channels);
+        let picture = shape.input[0] * shape.input[1] * ci;
+        let real = |len, seed| integers(len, seed).iter().map(|v| v * 0.37 + 0.01).collect::<Vec<f32>>();
+        let (x, w) = (real(batch * picture, 1), real(shape.weight_len(), 2));
+        for (isa, (algorithm, plan)) in
+            Isa::all().into_iter().flat_map(|isa| winograd(shape).map(move |p| (isa, p)))
+        {
+            let run = |threads: usize, pictures: usize| {
+                let pool = Pool::new(threads);
+                let mut packed = vec![0.0; plan.packed_len()];
+                plan.pack(&pool, &w, &mut packed);
+                let mut scratch = vec![f32::NAN; plan.scratch_len(pictures, threads)];
+                x.chunks(pictures * picture)
+                    .flat_map(|x| {
+                        let mut y = vec![f32::NAN; pictures * shape.output()[0] * shape.output()[1] * co];
+                        let (x, y_view) = (View::dense(x, ci), ViewMut::dense(&mut y, co));
+                        plan.forward(&pool, isa, x, &packed, Epilogue::default(), y_view, &mut scratch);
+                        y.into_iter().map(f32::to_bits)
+                    })
+                    .collect::<Vec<_>>()
+            };
+            let one = run(1, batch);
+            assert!(run(3, batch) == one, "{} by {algorithm} on {}: threads", case.name, isa.name());
+            assert!(run(2, 1) == one, "{} by {algorithm} on {}: batch", case.name, isa.name());
+        }
+    }
+}
+
+#[test]
+fn shapes_and_tiles_that_do_not_go_together_are_refused() {
+    let shape = |kernel, stride| ConvShape {
+        input: [17, 17],
+        in_channels: 32,
+        out_channels: 32,
+        kernel,
+        stride,
+        pad: [0, 0],
+    };
+    let refused = |shape, tile| ConvPlan::with(shape, Algorithm::Winograd(tile)).expect_err("refused");
+    assert!(refused(shape([3, 3], 2), [4, 4]).contains("stride"));
+    assert!(refused(shape([3, 3], 1), [3, 3]).contains("tile"));
+    assert!(refused(shape([1, 1], 1), [1, 1]).contains("tile"));
+    assert_eq!(ConvPlan::choose(shape([3, 3], 1), Precision::Exact), Algorithm::Direct);
+    assert_eq!(ConvPlan::choose(shape([3, 3], 2), Precision::Default), Algorithm::Direct);
+    assert_eq!(ConvPlan::choose(shape([1, 7], 1), Precision::Default), Algorithm::Winograd([1, 6]));
 }

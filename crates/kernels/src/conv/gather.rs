@@ -8,39 +8,18 @@
 //!             acc = Σ_tap Σ_k rows[tap][r][k] · B[tap][k]
 //!             epilogue(acc) → target
 //! ```
-//! 6 × 16 keeps 12 accumulators, two vectors of `B` and one broadcast in the 16 registers of AVX2 and hides an FMA's
-//! latency. The whole depth is summed in registers: one order of additions for every value, whatever the batch.
 
 use std::ops::Range;
 
+use super::micro::{BLOCK, Epilogue, PANEL, Panels, TASKS, dot};
 use crate::isa::{Kernel, LANES, Simd};
-use crate::view::{Parts, Pixels, piece};
+use crate::view::{Pixels, piece};
 use crate::{Isa, Pool, View, ViewMut};
 
-/// Rows whose pointers are made together.
-const BLOCK: usize = 12;
-/// Columns of a full panel.
-const PANEL: usize = 2 * LANES;
 /// Row pointers a task holds at most, on its stack.
 const POINTERS: usize = 49 * BLOCK;
 /// Bytes of source rows that a task goes through again for each panel; half of a small L2.
 const ROW_BYTES: usize = 192 << 10;
-/// Tasks wanted at least, so that a late core is not waited for.
-const TASKS: usize = 24;
-
-/// What happens to a sum before it is stored: `v·scale + x` etc., in the order of the fields.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Epilogue<'a> {
-    /// Added for each column.
-    pub bias: Option<&'a [f32]>,
-    /// `(x, scale)`: `v ← x + scale · v`.
-    pub residual: Option<(View<'a>, f32)>,
-    /// `v ← target + v`.
-    pub accumulate: bool,
-    /// `v ← max(v, 0)`; NaN stays NaN.
-    pub relu: bool,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tap {
     /// Rows and columns from the row's origin in the source.
@@ -67,18 +46,11 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    fn depth(&self) -> usize {
-        self.taps.len() * self.k
-    }
-    fn panels(&self) -> usize {
-        self.n.div_ceil(PANEL)
-    }
-    fn width(&self, panel: usize) -> usize {
-        if self.n - panel * PANEL > LANES { PANEL } else { LANES }
+    fn panels(&self) -> Panels {
+        Panels { n: self.n, depth: self.taps.len() * self.k }
     }
     pub(super) fn packed_len(&self) -> usize {
-        let last = self.panels() - 1;
-        self.depth() * (last * PANEL + self.width(last))
+        self.panels().packed_len()
     }
     pub(super) fn rows(&self, batch: usize) -> usize {
         batch * self.grid[0] * self.grid[1]
@@ -96,23 +68,9 @@ impl Gather {
         packed: &mut [f32],
         fill: impl Fn(usize, Range<usize>, &mut [f32], usize) + Sync,
     ) {
-        assert_eq!(packed.len(), self.packed_len());
-        let (depth, parts) = (self.depth(), Parts::new(packed));
-        pool.run(self.panels(), |panel| {
-            let (width, columns) = (self.width(panel), piece(panel, PANEL, self.n));
-            let start = panel * PANEL * depth;
-            // SAFETY: panels are disjoint.
-            let packed = unsafe { parts.part(start..start + width * depth) };
-            if columns.len() < width {
-                packed.fill(0.0);
-            }
-            for (t, tap) in self.taps.iter().enumerate() {
-                fill(
-                    tap.index,
-                    columns.clone(),
-                    &mut packed[t * self.k * width..(t + 1) * self.k * width],
-                    width,
-                );
+        self.panels().pack(pool, packed, |columns, panel, width| {
+            for (tap, part) in self.taps.iter().zip(panel.chunks_mut(self.k * width)) {
+                fill(tap.index, columns.clone(), part, width);
             }
         });
     }
@@ -162,8 +120,7 @@ impl Gather {
         assert!(self.k.is_multiple_of(source.channels()) && target.channels() == self.n, "{self:?}");
         assert!(packed.len() == self.packed_len() && zeros.len() >= self.k, "{self:?}");
         assert!(self.taps.len() * BLOCK <= POINTERS, "kernels of at most 49 taps");
-        assert!(epilogue.bias.is_none_or(|b| b.len() == self.n));
-        assert!(epilogue.residual.is_none_or(|(x, _)| x.channels() == self.n && x.pixels() == target_pixels));
+        epilogue.check(target_pixels, self.n);
         if self.taps.is_empty() && epilogue.accumulate {
             return;
         }
@@ -172,8 +129,9 @@ impl Gather {
         // Enough tasks even for few rows, whole blocks, within what a task can hold.
         let chunk = (rows.div_ceil(TASKS).min(most) / BLOCK).max(1) * BLOCK;
         let chunks = rows.div_ceil(chunk);
-        let group = self.panels().div_ceil(TASKS.div_ceil(chunks).min(self.panels()));
-        let groups = self.panels().div_ceil(group);
+        let panels = self.panels().count();
+        let group = panels.div_ceil(TASKS.div_ceil(chunks).min(panels));
+        let groups = panels.div_ceil(group);
         let target = target.share();
         pool.run(chunks * groups, |task| {
             isa.run(Task {
@@ -184,7 +142,7 @@ impl Gather {
                 epilogue: &epilogue,
                 target: &target,
                 rows: piece(task / groups, chunk, rows),
-                panels: piece(task % groups, group, self.panels()),
+                panels: piece(task % groups, group, panels),
             });
         });
     }
@@ -206,7 +164,7 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(self, simd: S) {
         let gather = self.gather;
         let taps = gather.taps.len();
-        let depth = gather.depth();
+        let panels = gather.panels();
         // [block][tap][row]; rows behind the last read zeros and are not stored.
         let mut pointers = [self.zeros.as_ptr(); POINTERS];
         let mut pixels = [0usize; 8 * BLOCK];
@@ -222,8 +180,8 @@ impl Kernel for Task<'_> {
             pixels[i] = (n * gather.target[0] + ty) * gather.target[1] + tx;
         }
         for panel in self.panels.clone() {
-            let (width, column) = (gather.width(panel), panel * PANEL);
-            let b = self.packed[column * depth..][..width * depth].as_ptr();
+            let (width, column) = (panels.width(panel), panel * PANEL);
+            let b = self.packed[panels.range(panel)].as_ptr();
             for (block, pixels) in pixels[..self.rows.len()].chunks(BLOCK).enumerate() {
                 let rows = pointers[block * taps * BLOCK..][..taps * BLOCK].as_ptr();
                 // SAFETY: every pointer leads to `k` readable values (a source pixel, merged pixels of one row inside
@@ -255,65 +213,21 @@ impl Task<'_> {
         &self,
         simd: S,
         rows: *const *const f32,
-        mut b: *const f32,
+        b: *const f32,
         pixels: &[usize],
         column: usize,
     ) {
-        let k = self.gather.k;
-        let mut acc = [[simd.splat(0.0); N]; M];
+        let gather = self.gather;
         // SAFETY: the caller's promises.
-        unsafe {
-            for tap in 0..self.gather.taps.len() {
-                let row: [*const f32; M] = std::array::from_fn(|r| *rows.add(tap * BLOCK + r));
-                for i in 0..k {
-                    let columns: [S::V; N] = std::array::from_fn(|v| simd.load(b.add(v * LANES)));
-                    for r in 0..M {
-                        let a = simd.splat(*row[r].add(i));
-                        for v in 0..N {
-                            acc[r][v] = simd.mul_add(a, columns[v], acc[r][v]);
-                        }
-                    }
-                    b = b.add(N * LANES);
-                }
-            }
-        }
+        let acc = unsafe { dot::<S, M, N>(simd, rows, [gather.taps.len(), gather.k], b) };
         for (r, &pixel) in pixels.iter().enumerate() {
             for v in 0..N {
                 let first = column + v * LANES;
-                if first < self.gather.n {
+                if first < gather.n {
                     // SAFETY: the pixel is this task's, the columns exist.
-                    unsafe { self.finish(simd, acc[r][v], pixel, first) };
+                    unsafe { self.epilogue.store(simd, acc[r][v], self.target, pixel, first, gather.n) };
                 }
             }
-        }
-    }
-
-    /// Epilogue of one vector: columns `first ..` of `pixel`.
-    ///
-    /// # Safety
-    /// The pixel belongs to this task alone and `first` is one of its columns.
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, simd: S, mut value: S::V, pixel: usize, first: usize) {
-        let lanes = LANES.min(self.gather.n - first);
-        let Epilogue { bias, residual, accumulate, relu } = *self.epilogue;
-        // SAFETY: all extents were checked at the safe entry; `lanes` values from `first` on exist.
-        unsafe {
-            let load = |p: *const f32| if lanes == LANES { simd.load(p) } else { simd.load_part(p, lanes) };
-            let at = self.target.ptr().add(pixel * self.target.stride + first);
-            if let Some(bias) = bias {
-                value = simd.add(value, load(bias.as_ptr().add(first)));
-            }
-            if let Some((x, scale)) = residual {
-                value =
-                    simd.mul_add(value, simd.splat(scale), load(x.as_ptr().add(pixel * x.stride() + first)));
-            }
-            if accumulate {
-                value = simd.add(load(at), value);
-            }
-            if relu {
-                value = simd.max(simd.splat(0.0), value);
-            }
-            if lanes == LANES { simd.store(at, value) } else { simd.store_part(at, value, lanes) }
         }
     }
 }

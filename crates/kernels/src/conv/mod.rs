@@ -9,11 +9,16 @@
 //! At stride `s` the input's gradient falls into `s²` phases by the parity of the input pixel, each of them a stride-1
 //! gather over the taps that reach it, so no multiplication is spent on zeros.
 
+mod choose;
 mod gather;
 mod grad_weight;
+mod micro;
+mod winograd;
 
-pub use gather::Epilogue;
+pub use choose::Precision;
 use gather::{Gather, Tap};
+pub use micro::Epilogue;
+use winograd::Winograd;
 
 use crate::{Isa, Pool, View, ViewMut};
 
@@ -45,17 +50,49 @@ impl ConvShape {
     }
 }
 
+/// A way to compute a convolution forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Implicit matrix product: every shape, the error of a sum of products.
+    Direct,
+    /// Winograd's, with tiles of so many output rows and columns (1 along an axis where the kernel has one tap): fewer
+    /// products at stride 1, larger errors for larger tiles.
+    Winograd([usize; 2]),
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Algorithm::Direct => f.pad("direct"),
+            Algorithm::Winograd([y, x]) => f.pad(&format!("winograd {y}x{x}")),
+        }
+    }
+}
+
 /// A convolution ready to run: descriptor, order of work, length of packed weights. Any batch size.
 #[derive(Clone, Debug)]
 pub struct ConvPlan {
     shape: ConvShape,
+    winograd: Option<Winograd>,
     forward: Gather,
     grad_input: Vec<Gather>,
     zeros: Vec<f32>,
 }
 
 impl ConvPlan {
-    /// Plans `shape`.
+    /// Plans `shape`, forward by `algorithm`; says why not where it cannot compute such a shape.
+    ///
+    /// # Panics
+    /// If the window does not fit or an extent is zero.
+    pub fn with(shape: ConvShape, algorithm: Algorithm) -> Result<Self, &'static str> {
+        let winograd = match algorithm {
+            Algorithm::Direct => None,
+            Algorithm::Winograd(tile) => Some(Winograd::new(shape, tile)?),
+        };
+        Ok(ConvPlan { winograd, ..ConvPlan::new(shape) })
+    }
+
+    /// Plans `shape`, directly in all directions.
     ///
     /// # Panics
     /// If the window does not fit or an extent is zero.
@@ -114,7 +151,7 @@ impl ConvPlan {
             .map(|[py, px]| phase(py, px))
             .collect();
         let zeros = vec![0.0; kernel[1] * in_channels.max(out_channels)];
-        ConvPlan { shape, forward, grad_input, zeros }
+        ConvPlan { shape, winograd: None, forward, grad_input, zeros }
     }
 
     /// What was planned.
@@ -124,12 +161,20 @@ impl ConvPlan {
 
     /// Length of the weights packed for [`Self::forward`].
     pub fn packed_len(&self) -> usize {
-        self.forward.packed_len()
+        self.winograd.as_ref().map_or_else(|| self.forward.packed_len(), Winograd::packed_len)
+    }
+
+    /// Length of the scratch of [`Self::forward`] for `batch` pictures.
+    pub fn scratch_len(&self, batch: usize, threads: usize) -> usize {
+        self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(batch, threads))
     }
 
     /// Packs `weights` `[kh, kw, in, out]` for [`Self::forward`].
     pub fn pack(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.shape.weight_len());
+        if let Some(winograd) = &self.winograd {
+            return winograd.pack(pool, weights, packed);
+        }
         let (k, n) = (self.shape.in_channels, self.shape.out_channels);
         self.forward.pack(pool, packed, |tap, columns, panel, width| {
             for k_index in 0..k {
@@ -140,7 +185,20 @@ impl ConvPlan {
     }
 
     /// `y = epilogue(conv(x))` for as many pictures as `x` holds.
-    pub fn forward(&self, pool: &Pool, isa: Isa, x: View, packed: &[f32], epilogue: Epilogue, y: ViewMut) {
+    #[allow(clippy::too_many_arguments, reason = "the operands of a convolution and where it runs")]
+    pub fn forward(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        x: View,
+        packed: &[f32],
+        epilogue: Epilogue,
+        y: ViewMut,
+        scratch: &mut [f32],
+    ) {
+        if let Some(winograd) = &self.winograd {
+            return winograd.run(pool, isa, x, packed, &self.zeros, epilogue, y, scratch);
+        }
         // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
         let [_, kw] = self.shape.kernel;
         if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {

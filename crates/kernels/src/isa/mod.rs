@@ -5,7 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-mod scalar;
+pub(crate) mod scalar;
 
 /// Lanes of a vector.
 pub const LANES: usize = 8;

@@ -3,11 +3,11 @@
 use super::{LANES, Simd};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scalar;
+pub(crate) struct Scalar;
 
 #[derive(Clone, Copy)]
 #[repr(align(16))]
-pub(super) struct Lanes([f32; LANES]);
+pub(crate) struct Lanes([f32; LANES]);
 
 impl Simd for Scalar {
     type V = Lanes;

@@ -1,0 +1,40 @@
+//! Which algorithm computes a convolution.
+
+use super::{Algorithm, ConvPlan, ConvShape};
+
+/// How much of its accuracy a network may trade for speed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Sums of products alone.
+    Exact,
+    /// Winograd tiles whose error leaves logits within 1e-4 of their standard deviation.
+    #[default]
+    Default,
+}
+
+/// Below so many channels on either side the transforms cost more than they save.
+const CHANNELS: usize = 16;
+/// Maps smaller than this leave most of a tile of 36 outputs unused, and have more transformed weights than products.
+const SMALL: usize = 12;
+
+impl ConvPlan {
+    /// The first algorithm of those worth trying that can compute `shape`.
+    pub fn choose(shape: ConvShape, precision: Precision) -> Algorithm {
+        let ConvShape { in_channels, out_channels, kernel, .. } = shape;
+        if precision == Precision::Exact || in_channels.min(out_channels) < CHANNELS {
+            return Algorithm::Direct;
+        }
+        let [oh, ow] = shape.output();
+        let tile = match kernel {
+            [3, 3] if oh.min(ow) >= SMALL => [6, 6],
+            [5, 5] if oh.min(ow) >= SMALL => [4, 4],
+            [1, 7] => [1, 6],
+            [7, 1] => [6, 1],
+            [1, 3] => [1, 4],
+            [3, 1] => [4, 1],
+            _ => return Algorithm::Direct,
+        };
+        let algorithm = Algorithm::Winograd(tile);
+        if ConvPlan::with(shape, algorithm).is_ok() { algorithm } else { Algorithm::Direct }
+    }
+}
