@@ -2,7 +2,7 @@
 
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
 use inception_kernels::View;
-use inception_kernels::conv::{ConvPlan, Epilogue};
+use inception_kernels::conv::{ConvPlan, Epilogue, Operands};
 use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
 
@@ -54,6 +54,20 @@ impl Model {
         &self.graph
     }
 
+    /// What it runs on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn plan(&self, id: NodeId) -> Option<&ConvPlan> {
+        self.convs[id.0].as_ref().map(|conv| &conv.plan)
+    }
+
+    /// Packed weights of the next convolution.
+    fn packed_after(&self, id: NodeId) -> &[f32] {
+        self.convs[id.0 + 1..].iter().flatten().next().map_or(&[], |conv| &conv.packed)
+    }
+
     /// Bytes of activations that a run over `batch` pictures holds.
     pub fn activation_bytes(&self, batch: usize) -> usize {
         self.slot_sizes.iter().sum::<usize>() * batch * size_of::<f32>()
@@ -80,6 +94,22 @@ impl Model {
         scratch: &mut Scratch,
         mut see: impl FnMut(NodeId, View),
     ) {
+        self.run_nodes(input, last, scratch, |id, slots, n| {
+            if self.layout.fused(id).is_none() {
+                let place = self.layout.place(id);
+                see(id, place.view(&slots[self.slots[place.buffer]], n));
+            }
+        });
+    }
+
+    /// Runs all nodes up to `last` and calls `after` with each, all slots and the number of pictures.
+    pub(crate) fn run_nodes(
+        &self,
+        input: &[f32],
+        last: NodeId,
+        scratch: &mut Scratch,
+        mut after: impl FnMut(NodeId, &[Vec<f32>], usize),
+    ) {
         let picture = self.graph.nodes()[0].shape.len();
         let n = input.len() / picture;
         assert_eq!(input.len(), n * picture, "whole pictures of {picture} values");
@@ -92,10 +122,7 @@ impl Model {
         scratch.conv.resize(scratch.conv.len().max(len), 0.0);
         for id in self.graph.ids().take(last.0 + 1) {
             self.run_node(id, input, n, scratch);
-            if self.layout.fused(id).is_none() {
-                let place = self.layout.place(id);
-                see(id, place.view(&scratch.slots[self.slots[place.buffer]], n));
-            }
+            after(id, &scratch.slots, n);
         }
     }
 
@@ -122,7 +149,9 @@ impl Model {
                         epilogue.relu = relu;
                     }
                     let y = place.view_mut(&mut out, n);
-                    plan.forward(pool, isa, source(node.inputs[0]), packed, epilogue, y, conv);
+                    let operands =
+                        Operands { x: source(node.inputs[0]), packed, next: self.packed_after(id), epilogue };
+                    plan.forward(pool, isa, operands, y, conv);
                 }
             }
             Op::MaxPool { size, stride, pad } => {

@@ -8,6 +8,7 @@ mod device;
 mod infer;
 mod layout;
 mod optimizer;
+mod profile;
 pub mod reference;
 mod step;
 mod train;
@@ -15,7 +16,9 @@ mod train;
 pub use device::{Device, DeviceError};
 pub use infer::{Model, Scratch};
 pub use layout::{Layout, Place};
+pub use profile::NodeTime;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};
 pub use train::Trainer;
 
-pub use inception_kernels::conv::Precision;
+pub use inception_kernels::conv::{Algorithm, Precision};
+pub use inception_kernels::peak_flops;

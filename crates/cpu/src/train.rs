@@ -10,7 +10,7 @@
 //! changed before loss and gradient norm are known to be finite.
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Param, Role, Weights, stream};
-use inception_kernels::conv::{ConvPlan, Epilogue};
+use inception_kernels::conv::{ConvPlan, Epilogue, Operands};
 use inception_kernels::elementwise::{self, ResidualGrad};
 use inception_kernels::loss::cross_entropy;
 use inception_kernels::norm::{self, Affine, Normalized};
@@ -183,15 +183,10 @@ impl Trainer {
                 let pixels = n * place.shape.pixels();
                 kept.y.resize(pixels * c, 0.0);
                 let y = ViewMut::dense(&mut kept.y, c);
-                plan.forward(
-                    pool,
-                    isa,
-                    source(node.inputs[0]),
-                    &kept.packed,
-                    Epilogue::default(),
-                    y,
-                    &mut [],
-                );
+                let epilogue = Epilogue::default();
+                let operands =
+                    Operands { x: source(node.inputs[0]), packed: &kept.packed, next: &[], epilogue };
+                plan.forward(pool, isa, operands, y, &mut []);
                 let y = View::dense(&kept.y, c);
                 kept.mean.resize(c, 0.0);
                 kept.variance.resize(c, 0.0);
@@ -210,15 +205,9 @@ impl Trainer {
                     epilogue.residual = Some((source(graph.node(target).inputs[0]), scale));
                     epilogue.relu = relu;
                 }
-                plan.forward(
-                    pool,
-                    isa,
-                    source(node.inputs[0]),
-                    &kept.packed,
-                    epilogue,
-                    place.view_mut(&mut out, n),
-                    &mut [],
-                );
+                let operands =
+                    Operands { x: source(node.inputs[0]), packed: &kept.packed, next: &[], epilogue };
+                plan.forward(pool, isa, operands, place.view_mut(&mut out, n), &mut []);
             }
             Op::MaxPool { size, stride, pad } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);

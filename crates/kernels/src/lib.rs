@@ -9,11 +9,13 @@ pub mod elementwise;
 pub mod isa;
 pub mod loss;
 pub mod norm;
+mod peak;
 pub mod pool2d;
 pub mod reference;
 mod threads;
 mod view;
 
 pub use isa::Isa;
+pub use peak::peak_flops;
 pub use threads::Pool;
 pub use view::{View, ViewMut};

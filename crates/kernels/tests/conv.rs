@@ -3,7 +3,7 @@
 //! Operands are small integers, so every sum of products is exact in `f32` and any order of additions must give the same
 //! bits. Winograd's transforms round; their error is held against a bound of the output's spread.
 
-use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Precision};
+use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Operands, Precision};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
 
@@ -115,7 +115,8 @@ impl Case {
         let conv = reference::conv(&window, [ci, co], &x, &w);
         let forward = |epilogue: Epilogue, before: f32| {
             let mut y = spread(&vec![before; dy.len()], co, gap, 9.0);
-            plan.forward(&pool, isa, x_view, &packed, epilogue, ViewMut::new(&mut y, co, co + gap), &mut []);
+            let operands = Operands { x: x_view, packed: &packed, next: &packed, epilogue };
+            plan.forward(&pool, isa, operands, ViewMut::new(&mut y, co, co + gap), &mut []);
             gather(&y, co, gap, 9.0, &what)
         };
         assert_eq!(forward(Epilogue::default(), f32::NAN), conv, "{what}: forward");
@@ -185,15 +186,13 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
             let mut packed = vec![0.0; plan.packed_len()];
             plan.pack(&pool, &w, &mut packed);
             let mut y = vec![0.0; dy.len()];
-            plan.forward(
-                &pool,
-                isa,
-                View::dense(&x, 24),
-                &packed,
-                Epilogue::default(),
-                ViewMut::dense(&mut y, 40),
-                &mut [],
-            );
+            let operands = Operands {
+                x: View::dense(&x, 24),
+                packed: &packed,
+                next: &[],
+                epilogue: Epilogue::default(),
+            };
+            plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 40), &mut []);
             let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.grad_weight_scratch_len(batch)]);
             plan.grad_weight(&pool, isa, View::dense(&x, 24), View::dense(&dy, 40), &mut dw, &mut scratch);
             y.iter().chain(&dw).map(|v| v.to_bits()).collect::<Vec<_>>()
@@ -214,28 +213,17 @@ fn nan_survives_the_relu() {
     for isa in Isa::all() {
         let mut y = [0.0; 9];
         let relu = Epilogue { relu: true, ..Epilogue::default() };
-        plan.forward(
-            &pool,
-            isa,
-            View::dense(&[f32::NAN], 1),
-            &packed,
-            relu,
-            ViewMut::dense(&mut y, 9),
-            &mut [],
-        );
+        let operands =
+            Operands { x: View::dense(&[f32::NAN], 1), packed: &packed, next: &[], epilogue: relu };
+        plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 9), &mut []);
         assert!(y.iter().all(|v| v.is_nan()), "{}", isa.name());
     }
 }
 
-/// Tiles of every transform, along both axes where the kernel is square.
-const TILES: [usize; 4] = [2, 4, 6, 8];
-
 /// Every Winograd tile that can compute `shape`.
 fn winograd(shape: ConvShape) -> impl Iterator<Item = (Algorithm, ConvPlan)> {
-    TILES.into_iter().filter_map(move |m| {
-        let algorithm = Algorithm::Winograd(shape.kernel.map(|taps| if taps == 1 { 1 } else { m }));
-        Some((algorithm, ConvPlan::with(shape, algorithm).ok()?))
-    })
+    let plans = ConvPlan::all(shape).into_iter().map(|plan| (plan.algorithm(), plan));
+    plans.filter(|(algorithm, _)| *algorithm != Algorithm::Direct)
 }
 
 /// Largest error of a tile over the standard deviation of the sums: it grows with the products along an axis.
@@ -273,7 +261,8 @@ impl Case {
                 let mut run = |epilogue: Epilogue, before: f32| {
                     let mut y = spread(&vec![before; sums.len()], co, gap, 9.0);
                     let y_view = ViewMut::new(&mut y, co, co + gap);
-                    plan.forward(&pool, isa, x_view, &packed, epilogue, y_view, &mut scratch);
+                    let operands = Operands { x: x_view, packed: &packed, next: &[], epilogue };
+                    plan.forward(&pool, isa, operands, y_view, &mut scratch);
                     gather(&y, co, gap, 9.0, &what)
                 };
                 let tolerance = bound(algorithm, shape) * spread_of(&sums);
@@ -332,7 +321,9 @@ fn winograd_has_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
                     .flat_map(|x| {
                         let mut y = vec![f32::NAN; pictures * shape.output()[0] * shape.output()[1] * co];
                         let (x, y_view) = (View::dense(x, ci), ViewMut::dense(&mut y, co));
-                        plan.forward(&pool, isa, x, &packed, Epilogue::default(), y_view, &mut scratch);
+                        let operands =
+                            Operands { x, packed: &packed, next: &packed, epilogue: Epilogue::default() };
+                        plan.forward(&pool, isa, operands, y_view, &mut scratch);
                         y.into_iter().map(f32::to_bits)
                     })
                     .collect::<Vec<_>>()

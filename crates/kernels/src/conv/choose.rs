@@ -17,7 +17,17 @@ const CHANNELS: usize = 16;
 /// Maps smaller than this leave most of a tile of 36 outputs unused, and have more transformed weights than products.
 const SMALL: usize = 12;
 
+/// Outputs along an axis of every tile, the first the most exact.
+const TILES: [usize; 4] = [2, 4, 6, 8];
+
 impl ConvPlan {
+    /// `shape` by every algorithm that can compute it.
+    pub fn all(shape: ConvShape) -> Vec<ConvPlan> {
+        let tile = |m: usize| Algorithm::Winograd(shape.kernel.map(|taps| if taps == 1 { 1 } else { m }));
+        let algorithms = std::iter::once(Algorithm::Direct).chain(TILES.map(tile));
+        algorithms.filter_map(|algorithm| ConvPlan::with(shape, algorithm).ok()).collect()
+    }
+
     /// The first algorithm of those worth trying that can compute `shape`.
     pub fn choose(shape: ConvShape, precision: Precision) -> Algorithm {
         let ConvShape { in_channels, out_channels, kernel, .. } = shape;

@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use super::micro::{BLOCK, Epilogue, PANEL, Panels, TASKS, dot};
-use crate::isa::{Kernel, LANES, Simd};
+use super::micro::{Ahead, BLOCK, Epilogue, Operands, PANEL, Panels, Strip, TASKS, dot};
+use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, piece};
 use crate::{Isa, Pool, View, ViewMut};
 
@@ -101,17 +101,8 @@ impl Gather {
         [q / (h * w), q / w % h, q % w]
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one internal entry; its callers name every part")]
-    pub(super) fn run(
-        &self,
-        pool: &Pool,
-        isa: Isa,
-        source: View,
-        packed: &[f32],
-        zeros: &[f32],
-        epilogue: Epilogue,
-        target: ViewMut,
-    ) {
+    pub(super) fn run(&self, pool: &Pool, isa: Isa, operands: Operands, zeros: &[f32], target: ViewMut) {
+        let Operands { x: source, packed, next, epilogue } = operands;
         let pixels = self.source[0] * self.source[1];
         let batch = source.pixels() / pixels;
         let target_pixels = batch * self.target[0] * self.target[1];
@@ -124,25 +115,29 @@ impl Gather {
         if self.taps.is_empty() && epilogue.accumulate {
             return;
         }
-        let rows = self.rows(batch);
+        let (rows, panels) = (self.rows(batch), self.panels().count());
         let most = (POINTERS / self.taps.len().max(1)).min(ROW_BYTES / (4 * self.k)).min(8 * BLOCK);
-        // Enough tasks even for few rows, whole blocks, within what a task can hold.
-        let chunk = (rows.div_ceil(TASKS).min(most) / BLOCK).max(1) * BLOCK;
+        // Chunks of equal size within what a task can hold; where they are few, groups of panels make enough tasks.
+        let most = (most / BLOCK).max(1) * BLOCK;
+        let chunk = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(BLOCK / 2);
         let chunks = rows.div_ceil(chunk);
-        let panels = self.panels().count();
         let group = panels.div_ceil(TASKS.div_ceil(chunks).min(panels));
         let groups = panels.div_ceil(group);
         let target = target.share();
         pool.run(chunks * groups, |task| {
+            // All chunks by one group after the other, so that the cores share the weights of a group.
+            let (group, i) = (piece(task / chunks, group, panels), task % chunks);
+            let now = self.panels().range(group.start).start..self.panels().range(group.end - 1).end;
             isa.run(Task {
                 gather: self,
                 source: &source,
                 packed,
+                ahead: Ahead::new(packed, now, next, [i, chunks]),
                 zeros,
                 epilogue: &epilogue,
                 target: &target,
-                rows: piece(task / groups, chunk, rows),
-                panels: piece(task % groups, group, panels),
+                rows: piece(i, chunk, rows),
+                panels: group,
             });
         });
     }
@@ -152,6 +147,7 @@ struct Task<'a> {
     gather: &'a Gather,
     source: &'a View<'a>,
     packed: &'a [f32],
+    ahead: Ahead,
     zeros: &'a [f32],
     epilogue: &'a Epilogue<'a>,
     target: &'a Pixels<'a>,
@@ -161,7 +157,7 @@ struct Task<'a> {
 
 impl Kernel for Task<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Simd>(mut self, simd: S) {
         let gather = self.gather;
         let taps = gather.taps.len();
         let panels = gather.panels();
@@ -179,26 +175,37 @@ impl Kernel for Task<'_> {
             let [ty, tx] = [(y, 0), (x, 1)].map(|(v, d)| v * gather.target_stride + gather.target_offset[d]);
             pixels[i] = (n * gather.target[0] + ty) * gather.target[1] + tx;
         }
-        for panel in self.panels.clone() {
-            let (width, column) = (panels.width(panel), panel * PANEL);
+        let mut panel = self.panels.start;
+        while panel < self.panels.end {
+            let (strip, count) = panels.strip::<S>(panel, self.panels.end);
             let b = self.packed[panels.range(panel)].as_ptr();
+            let pair = [b, b.wrapping_add(panels.second::<S>())];
+            let column = panel * PANEL;
             for (block, pixels) in pixels[..self.rows.len()].chunks(BLOCK).enumerate() {
                 let rows = pointers[block * taps * BLOCK..][..taps * BLOCK].as_ptr();
+                let (low, high) = pixels.split_at(pixels.len().min(BLOCK / 2));
                 // SAFETY: every pointer leads to `k` readable values (a source pixel, merged pixels of one row inside
-                // the picture, or zeros), `b` to `taps·k·width`; the target pixels belong to this task alone.
+                // the picture, or zeros), `b` to the panels of the strip; the target pixels belong to this task alone.
                 unsafe {
-                    if width == PANEL {
-                        self.tile::<S, 6, 2>(simd, rows, b, &pixels[..pixels.len().min(6)], column);
-                        if pixels.len() > 6 {
-                            self.tile::<S, 6, 2>(simd, rows.add(6), b, &pixels[6..], column);
+                    match strip {
+                        Strip::Double => {
+                            self.tile::<S, 6, 2, PANEL>(simd, rows, pair, low, column);
+                            if !high.is_empty() {
+                                let rows = rows.add(BLOCK / 2);
+                                self.tile::<S, 6, 2, PANEL>(simd, rows, pair, high, column);
+                            }
                         }
-                    } else if pixels.len() > 6 {
-                        self.tile::<S, 12, 1>(simd, rows, b, pixels, column);
-                    } else {
-                        self.tile::<S, 6, 1>(simd, rows, b, pixels, column);
+                        Strip::Single => self.tile::<S, 12, 1, PANEL>(simd, rows, [b], pixels, column),
+                        Strip::Narrow if high.is_empty() => {
+                            self.tile::<S::Half, 6, 1, NARROW>(simd.half(), rows, [b], low, column);
+                        }
+                        Strip::Narrow => {
+                            self.tile::<S::Half, 12, 1, NARROW>(simd.half(), rows, [b], pixels, column);
+                        }
                     }
                 }
             }
+            panel += count;
         }
     }
 }
@@ -209,20 +216,21 @@ impl Task<'_> {
     /// # Safety
     /// As stated where it is called.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const M: usize, const N: usize>(
-        &self,
+    unsafe fn tile<S: Simd, const M: usize, const N: usize, const STEP: usize>(
+        &mut self,
         simd: S,
         rows: *const *const f32,
-        b: *const f32,
+        b: [*const f32; N],
         pixels: &[usize],
         column: usize,
     ) {
         let gather = self.gather;
+        let depth = [gather.taps.len(), gather.k];
         // SAFETY: the caller's promises.
-        let acc = unsafe { dot::<S, M, N>(simd, rows, [gather.taps.len(), gather.k], b) };
+        let acc = unsafe { dot::<S, M, N, STEP>(simd, rows, depth, b, &mut self.ahead) };
         for (r, &pixel) in pixels.iter().enumerate() {
             for v in 0..N {
-                let first = column + v * LANES;
+                let first = column + v * S::LANES;
                 if first < gather.n {
                     // SAFETY: the pixel is this task's, the columns exist.
                     unsafe { self.epilogue.store(simd, acc[r][v], self.target, pixel, first, gather.n) };

@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::gather::Gather;
-use crate::isa::{Kernel, LANES, Simd};
+use crate::isa::{Kernel, NARROW as LANES, Simd};
 use crate::view::{Parts, piece};
 use crate::{Isa, Pool, View};
 
@@ -106,6 +106,8 @@ struct Chunk<'a> {
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        // Columns are dealt out in narrow vectors.
+        let simd = simd.half();
         let Task { gather, x, dy, zeros, tap, channels, rows, sum } = self;
         let (offset, n) = (gather.taps[tap].offset, gather.n);
         let mut pointers = [zeros.as_ptr(); CHUNK];
@@ -124,10 +126,14 @@ impl Kernel for Task<'_> {
                 unsafe {
                     let sum = sum.as_mut_ptr().add(column);
                     column += match n - column {
-                        24.. => columns::<S, 3, 4, false>(simd, &chunk, column, channels.len(), sum, n),
-                        16..24 => columns::<S, 2, 6, false>(simd, &chunk, column, channels.len(), sum, n),
-                        8..16 => columns::<S, 1, 8, false>(simd, &chunk, column, channels.len(), sum, n),
-                        _ => columns::<S, 1, 8, true>(simd, &chunk, column, channels.len(), sum, n),
+                        24.. => columns::<S::Half, 3, 4, false>(simd, &chunk, column, channels.len(), sum, n),
+                        16..24 => {
+                            columns::<S::Half, 2, 6, false>(simd, &chunk, column, channels.len(), sum, n)
+                        }
+                        8..16 => {
+                            columns::<S::Half, 1, 8, false>(simd, &chunk, column, channels.len(), sum, n)
+                        }
+                        _ => columns::<S::Half, 1, 8, true>(simd, &chunk, column, channels.len(), sum, n),
                     };
                 }
             }

@@ -2,51 +2,99 @@
 
 use std::ops::Range;
 
-use crate::isa::{LANES, Simd};
+use crate::isa::{NARROW, Simd};
 use crate::view::{Parts, Pixels, piece};
 use crate::{Pool, View};
 
 /// Rows whose pointers are made together.
 pub(super) const BLOCK: usize = 12;
 /// Columns of a full panel.
-pub(super) const PANEL: usize = 2 * LANES;
+pub(super) const PANEL: usize = 16;
 /// Tasks wanted at least, so that a late core is not waited for.
 pub(super) const TASKS: usize = 24;
+
+/// Weights that are read later and fetched from memory meanwhile, a line every few steps of the micro-kernel: for one
+/// picture most weights come from memory, and waiting for them costs a fifth of the time.
+pub(super) struct Ahead {
+    next: *const f32,
+    end: *const f32,
+}
+
+impl Ahead {
+    /// Steps of the micro-kernel for each line.
+    const EVERY: usize = 4;
+    /// Values of a line.
+    const LINE: usize = 16;
+    /// Values that are fetched at most of what comes behind this convolution.
+    const MOST: usize = 128 << 10;
+
+    /// Share `i` of `n` of what is read after `now`: the same number of values behind it in `packed`, or `next` where
+    /// nothing is.
+    pub(super) fn new(packed: &[f32], now: Range<usize>, next: &[f32], [i, n]: [usize; 2]) -> Self {
+        let behind = &packed[now.end..(now.end + now.len()).min(packed.len())];
+        let ahead = if behind.is_empty() { &next[..next.len().min(Self::MOST)] } else { behind };
+        let share = ahead.len().div_ceil(n).next_multiple_of(Self::LINE);
+        let share = &ahead[(i * share).min(ahead.len())..((i + 1) * share).min(ahead.len())];
+        Ahead { next: share.as_ptr(), end: share.as_ptr_range().end }
+    }
+
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, simd: S) {
+        simd.prefetch(self.next);
+        self.next = self.next.wrapping_add(Self::LINE).min(self.end);
+    }
+}
 
 /// `M` rows by `N` vectors of columns: `Σ_tap Σ_k rows[tap][r][k] · b[tap][k]`, the whole depth summed in registers: one
 /// order of additions for every value, whatever the batch.
 ///
-/// 6 × 2 vectors of 8 keep 12 accumulators, two vectors of `b` and one broadcast in the 16 registers of AVX2 and hide an
-/// FMA's latency.
+/// 6 × 2 vectors keep 12 accumulators, two vectors of `b` and one broadcast in the 16 registers of AVX2 and hide an FMA's
+/// latency; the vectors are the halves of a panel, or two panels where a vector is as wide as one.
 ///
 /// # Safety
-/// `rows` holds `taps` groups of [`BLOCK`] pointers, the first `M` of each to `k` readable values; `b` leads to
-/// `taps · k · N` vectors.
+/// `rows` holds `taps` groups of [`BLOCK`] pointers, the first `M` of each to `k` readable values; each of `b` leads to
+/// `taps · k` vectors, `STEP` values apart.
 #[inline(always)]
-pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize>(
+pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: usize>(
     simd: S,
     rows: *const *const f32,
     [taps, k]: [usize; 2],
-    mut b: *const f32,
+    b: [*const f32; N],
+    ahead: &mut Ahead,
 ) -> [[S::V; N]; M] {
     let mut acc = [[simd.splat(0.0); N]; M];
+    let mut at = 0;
     // SAFETY: the caller's promises.
     unsafe {
         for tap in 0..taps {
             let row: [*const f32; M] = std::array::from_fn(|r| *rows.add(tap * BLOCK + r));
             for i in 0..k {
-                let columns: [S::V; N] = std::array::from_fn(|v| simd.load(b.add(v * LANES)));
+                if i % Ahead::EVERY == 0 {
+                    ahead.step(simd);
+                }
+                let columns: [S::V; N] = std::array::from_fn(|v| simd.load(b[v].add(at)));
                 for r in 0..M {
                     let a = simd.splat(*row[r].add(i));
                     for v in 0..N {
                         acc[r][v] = simd.mul_add(a, columns[v], acc[r][v]);
                     }
                 }
-                b = b.add(N * LANES);
+                at += STEP;
             }
         }
     }
     acc
+}
+
+/// Panels that the micro-kernel computes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strip {
+    /// Two vectors: a panel's halves, or two panels.
+    Double,
+    /// One vector as wide as a panel.
+    Single,
+    /// One narrow vector: what is left at the end.
+    Narrow,
 }
 
 /// Columns in panels of 16, of 8 where no more are left at the end: `[panel][depth][width]`.
@@ -63,7 +111,25 @@ impl Panels {
         self.n.div_ceil(PANEL)
     }
     pub(super) fn width(self, panel: usize) -> usize {
-        if self.n - panel * PANEL > LANES { PANEL } else { LANES }
+        if self.n - panel * PANEL > NARROW { PANEL } else { NARROW }
+    }
+    /// How `panel` is computed, before the panels from `end` on; how many panels that are.
+    #[inline(always)]
+    pub(super) fn strip<S: Simd>(self, panel: usize, end: usize) -> (Strip, usize) {
+        if self.width(panel) == NARROW {
+            (Strip::Narrow, 1)
+        } else if S::LANES < PANEL {
+            (Strip::Double, 1)
+        } else if panel + 1 < end && self.width(panel + 1) == PANEL {
+            (Strip::Double, 2)
+        } else {
+            (Strip::Single, 1)
+        }
+    }
+    /// Values from the first vector of a [`Strip::Double`] to its second.
+    #[inline(always)]
+    pub(super) fn second<S: Simd>(self) -> usize {
+        if S::LANES < PANEL { S::LANES } else { PANEL * self.depth }
     }
     pub(super) fn packed_len(self) -> usize {
         let last = self.count() - 1;
@@ -93,6 +159,19 @@ impl Panels {
             fill(columns, packed, width);
         });
     }
+}
+
+/// What a convolution reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands<'a> {
+    /// Whole pictures.
+    pub x: View<'a>,
+    /// Packed weights.
+    pub packed: &'a [f32],
+    /// Weights that are read after this convolution's; they are fetched from memory meanwhile.
+    pub next: &'a [f32],
+    /// What becomes of the sums.
+    pub epilogue: Epilogue<'a>,
 }
 
 /// What happens to a sum before it is stored: `v·scale + x` etc., in the order of the fields.
@@ -130,11 +209,12 @@ impl Epilogue<'_> {
         first: usize,
         n: usize,
     ) {
-        let lanes = LANES.min(n - first);
+        let lanes = S::LANES.min(n - first);
         let Epilogue { bias, residual, accumulate, relu } = *self;
         // SAFETY: all extents were checked; `lanes` values from `first` on exist.
         unsafe {
-            let load = |p: *const f32| if lanes == LANES { simd.load(p) } else { simd.load_part(p, lanes) };
+            let load =
+                |p: *const f32| if lanes == S::LANES { simd.load(p) } else { simd.load_part(p, lanes) };
             let at = target.ptr().add(pixel * target.stride + first);
             if let Some(bias) = bias {
                 value = simd.add(value, load(bias.as_ptr().add(first)));
@@ -149,7 +229,7 @@ impl Epilogue<'_> {
             if relu {
                 value = simd.max(simd.splat(0.0), value);
             }
-            if lanes == LANES { simd.store(at, value) } else { simd.store_part(at, value, lanes) }
+            if lanes == S::LANES { simd.store(at, value) } else { simd.store_part(at, value, lanes) }
         }
     }
 }

@@ -17,7 +17,7 @@ mod winograd;
 
 pub use choose::Precision;
 use gather::{Gather, Tap};
-pub use micro::Epilogue;
+pub use micro::{Epilogue, Operands};
 use winograd::Winograd;
 
 use crate::{Isa, Pool, View, ViewMut};
@@ -154,6 +154,11 @@ impl ConvPlan {
         ConvPlan { shape, winograd: None, forward, grad_input, zeros }
     }
 
+    /// What computes it forward.
+    pub fn algorithm(&self) -> Algorithm {
+        self.winograd.as_ref().map_or(Algorithm::Direct, |winograd| Algorithm::Winograd(winograd.tile()))
+    }
+
     /// What was planned.
     pub fn shape(&self) -> &ConvShape {
         &self.shape
@@ -185,26 +190,16 @@ impl ConvPlan {
     }
 
     /// `y = epilogue(conv(x))` for as many pictures as `x` holds.
-    #[allow(clippy::too_many_arguments, reason = "the operands of a convolution and where it runs")]
-    pub fn forward(
-        &self,
-        pool: &Pool,
-        isa: Isa,
-        x: View,
-        packed: &[f32],
-        epilogue: Epilogue,
-        y: ViewMut,
-        scratch: &mut [f32],
-    ) {
+    pub fn forward(&self, pool: &Pool, isa: Isa, operands: Operands, y: ViewMut, scratch: &mut [f32]) {
         if let Some(winograd) = &self.winograd {
-            return winograd.run(pool, isa, x, packed, &self.zeros, epilogue, y, scratch);
+            return winograd.run(pool, isa, operands, &self.zeros, y, scratch);
         }
         // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
-        let [_, kw] = self.shape.kernel;
+        let ([_, kw], x) = (self.shape.kernel, operands.x);
         if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {
-            self.forward.merged_rows(kw).run(pool, isa, x, packed, &self.zeros, epilogue, y);
+            self.forward.merged_rows(kw).run(pool, isa, operands, &self.zeros, y);
         } else {
-            self.forward.run(pool, isa, x, packed, &self.zeros, epilogue, y);
+            self.forward.run(pool, isa, operands, &self.zeros, y);
         }
     }
 
@@ -245,7 +240,8 @@ impl ConvPlan {
             let (packed, others) = rest.split_at(phase.packed_len());
             rest = others;
             let epilogue = Epilogue { accumulate, ..Epilogue::default() };
-            phase.run(pool, isa, dy, packed, &self.zeros, epilogue, dx.reborrow());
+            let operands = Operands { x: dy, packed, next: &[], epilogue };
+            phase.run(pool, isa, operands, &self.zeros, dx.reborrow());
         }
     }
 

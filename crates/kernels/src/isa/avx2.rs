@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, NARROW, Simd};
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,13 @@ impl Avx2 {
 // Every intrinsic below needs AVX or FMA only, which `self` proves.
 impl Simd for Avx2 {
     type V = __m256;
+    type Half = Self;
+    const LANES: usize = NARROW;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -47,6 +54,11 @@ impl Simd for Avx2 {
     fn max(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: `self` proves AVX.
         unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a prefetch reads nothing that the program sees, wherever `p` leads.
+        unsafe { _mm_prefetch(p.cast(), _MM_HINT_T1) }
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {

@@ -1,38 +1,52 @@
 //! Instruction sets: an algorithm is written once over [`Simd`] and compiled for each.
 //!
 //! An [`Isa`] can only be made for instructions that the CPU has, so holding one is the proof that they may be used.
-//! Vectors have eight lanes everywhere; `scalar` leaves their layout to the compiler.
+//! `scalar` leaves the layout of its vectors to the compiler.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod scalar;
 
-/// Lanes of a vector.
-pub const LANES: usize = 8;
+/// Lanes of the narrow vectors that every instruction set has.
+pub(crate) const NARROW: usize = 8;
+/// Lanes of the widest vector.
+pub(crate) const WIDEST: usize = 16;
 
 /// The vector operations of one instruction set.
 pub(crate) trait Simd: Copy + Send + Sync {
-    /// Eight `f32`.
+    /// [`Self::LANES`] values of `f32`.
     type V: Copy;
+    /// The same with vectors of [`NARROW`] lanes.
+    type Half: Simd;
+    /// Lanes of a vector: 8 or 16.
+    const LANES: usize;
+    /// For columns that fill only a narrow vector.
+    fn half(self) -> Self::Half;
     fn splat(self, x: f32) -> Self::V;
     /// `a * b + c`.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// # Safety
-    /// Eight values at `p` can be read.
+    /// A vector of values at `p` can be read.
     unsafe fn load(self, p: *const f32) -> Self::V;
     /// # Safety
-    /// Eight values at `p` can be written.
+    /// A vector of values at `p` can be written.
     unsafe fn store(self, p: *mut f32, v: Self::V);
+
+    /// Asks for the line of memory at `p`, which need not exist, in the second cache.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
 
     /// The first `n` values at `p`, zeros behind them.
     ///
     /// # Safety
-    /// `n` values at `p` can be read, `n <= 8`.
+    /// `n` values at `p` can be read, no more than a vector has.
     #[inline(always)]
     unsafe fn load_part(self, p: *const f32, n: usize) -> Self::V {
-        let mut full = [0.0; LANES];
+        let mut full = [0.0; WIDEST];
         // SAFETY: `n` values can be read and fit.
         unsafe {
             std::ptr::copy_nonoverlapping(p, full.as_mut_ptr(), n);
@@ -42,11 +56,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Stores the first `n` lanes.
     ///
     /// # Safety
-    /// `n` values at `p` can be written, `n <= 8`.
+    /// `n` values at `p` can be written, no more than a vector has.
     #[inline(always)]
     unsafe fn store_part(self, p: *mut f32, v: Self::V, n: usize) {
-        let mut full = [0.0; LANES];
-        // SAFETY: `full` holds eight values; `n` of them can be written at `p`.
+        let mut full = [0.0; WIDEST];
+        // SAFETY: `full` holds a vector; `n` of its values can be written at `p`.
         unsafe {
             self.store(full.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(full.as_ptr(), p, n);
@@ -64,6 +78,8 @@ enum Kind {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
 }
 
 /// An instruction set that this CPU has.
@@ -75,6 +91,8 @@ impl Isa {
     pub fn all() -> Vec<Isa> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
+        all.extend(avx512::Avx512::new().map(|isa| Isa(Kind::Avx512(isa))));
+        #[cfg(target_arch = "x86_64")]
         all.extend(avx2::Avx2::new().map(|isa| Isa(Kind::Avx2(isa))));
         all.push(Isa(Kind::Scalar));
         all
@@ -85,12 +103,14 @@ impl Isa {
         Isa::all()[0]
     }
 
-    /// Its name: `avx2` (with FMA), `scalar`.
+    /// Its name: `avx512`, `avx2` (with FMA), `scalar`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
         }
     }
 
@@ -100,6 +120,8 @@ impl Isa {
             Kind::Scalar => kernel.run(scalar::Scalar),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(isa) => isa.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(isa) => isa.run(kernel),
         }
     }
 

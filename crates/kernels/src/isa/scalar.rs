@@ -1,20 +1,27 @@
 //! Plain Rust; what the compiler makes of it on any CPU.
 
-use super::{LANES, Simd};
+use super::{NARROW, Simd};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar;
 
 #[derive(Clone, Copy)]
 #[repr(align(16))]
-pub(crate) struct Lanes([f32; LANES]);
+pub(crate) struct Lanes([f32; NARROW]);
 
 impl Simd for Scalar {
     type V = Lanes;
+    type Half = Self;
+    const LANES: usize = NARROW;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> Lanes {
-        Lanes([x; LANES])
+        Lanes([x; NARROW])
     }
     #[inline(always)]
     fn mul_add(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
@@ -31,11 +38,11 @@ impl Simd for Scalar {
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> Lanes {
         // SAFETY: the caller promises eight readable values.
-        Lanes(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
+        Lanes(unsafe { p.cast::<[f32; NARROW]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: Lanes) {
         // SAFETY: the caller promises eight writable values.
-        unsafe { p.cast::<[f32; LANES]>().write_unaligned(v.0) }
+        unsafe { p.cast::<[f32; NARROW]>().write_unaligned(v.0) }
     }
 }

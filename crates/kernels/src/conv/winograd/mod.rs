@@ -15,8 +15,8 @@ mod transform;
 use std::ops::Range;
 
 use super::ConvShape;
-use super::micro::{BLOCK, Epilogue, PANEL, Panels, TASKS, dot};
-use crate::isa::{Kernel, LANES, Simd};
+use super::micro::{Ahead, BLOCK, Epilogue, Operands, PANEL, Panels, Strip, TASKS, dot};
+use crate::isa::{Kernel, NARROW, Simd, WIDEST};
 use crate::view::{Parts, Pixels, piece};
 use crate::{Isa, Pool, View, ViewMut};
 
@@ -64,6 +64,11 @@ impl Winograd {
         Ok(Winograd { shape, m, n, tiles, panels })
     }
 
+    /// Outputs of a tile.
+    pub(super) fn tile(&self) -> [usize; 2] {
+        self.m
+    }
+
     fn points(&self) -> usize {
         self.n[0] * self.n[1]
     }
@@ -102,7 +107,7 @@ impl Winograd {
         let count = tiles.div_ceil(TILES);
         let size = tiles.div_ceil(count).next_multiple_of(BLOCK / 2);
         let count = tiles.div_ceil(size);
-        let depth = self.shape.in_channels.next_multiple_of(LANES);
+        let depth = self.shape.in_channels.next_multiple_of(WIDEST);
         let shared = count < MANY;
         // Enough tasks for every core where few blocks have to do.
         let most = if shared { self.panels.count().div_ceil(TASKS.div_ceil(count)) } else { GROUP };
@@ -126,18 +131,16 @@ impl Winograd {
         self.points() * (v * blocks.v_stride + threads * blocks.m_stride)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one internal entry; its caller names every part")]
     pub(super) fn run(
         &self,
         pool: &Pool,
         isa: Isa,
-        source: View,
-        packed: &[f32],
+        operands: Operands,
         zeros: &[f32],
-        epilogue: Epilogue,
         target: ViewMut,
         scratch: &mut [f32],
     ) {
+        let Operands { x: source, packed, next, epilogue } = operands;
         let [h, w] = self.shape.input;
         let [oh, ow] = self.shape.output();
         let batch = source.pixels() / (h * w);
@@ -153,16 +156,16 @@ impl Winograd {
         let (v, m) = scratch.split_at_mut(v_count * v_len);
         let (v, m) = (Parts::new(v), Parts::new(m));
         let target = target.share();
-        let task = |block: usize, panels: Option<Range<usize>>, place: usize, worker: usize| {
-            let (transforms, panels) = match panels {
-                Some(panels) => (panels.is_empty(), panels),
-                None => (true, 0..self.panels.count()),
-            };
+        let panels = self.panels.count();
+        let task = |block: usize, [place, worker]: [usize; 2], transforms: bool, panels: Range<usize>| {
+            let start = |panel: usize| if panel == 0 { 0 } else { self.panels.range(panel - 1).end };
+            let now = start(panels.start)..start(panels.end);
             isa.run(Task {
                 winograd: self,
                 blocks: &blocks,
                 source: &source,
                 packed,
+                ahead: Ahead::new(packed, now, next, [block, blocks.count]),
                 zeros,
                 epilogue: &epilogue,
                 target: &target,
@@ -176,15 +179,15 @@ impl Winograd {
             });
         };
         if blocks.shared {
-            pool.run_on(blocks.count, |worker, block| task(block, Some(0..0), block, worker));
-            let groups = self.panels.count().div_ceil(blocks.group);
+            pool.run_on(blocks.count, |worker, block| task(block, [block, worker], true, 0..0));
+            let groups = panels.div_ceil(blocks.group);
             pool.run_on(blocks.count * groups, |worker, i| {
-                // Groups outside, so that the cores share the weights of a group, not the blocks of V.
+                // All blocks by one group after the other, so that the cores share the weights of a group.
                 let (group, block) = (i / blocks.count, i % blocks.count);
-                task(block, Some(piece(group, blocks.group, self.panels.count())), block, worker);
+                task(block, [block, worker], false, piece(group, blocks.group, panels));
             });
         } else {
-            pool.run_on(blocks.count, |worker, block| task(block, None, worker, worker));
+            pool.run_on(blocks.count, |worker, block| task(block, [worker; 2], true, 0..panels));
         }
     }
 }
@@ -211,6 +214,7 @@ struct Task<'a> {
     blocks: &'a Blocks,
     source: &'a View<'a>,
     packed: &'a [f32],
+    ahead: Ahead,
     zeros: &'a [f32],
     epilogue: &'a Epilogue<'a>,
     target: &'a Pixels<'a>,
@@ -225,7 +229,7 @@ struct Task<'a> {
 
 impl Kernel for Task<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Simd>(mut self, simd: S) {
         let ([ny, nx], [my, mx]) = (self.winograd.n, self.winograd.m);
         // SAFETY: the extents of all operands were checked, and V and M are this task's (see `Winograd::run`).
         unsafe {
@@ -258,7 +262,7 @@ impl Task<'_> {
     /// The extents of all operands were checked; nobody else uses this task's V, M and target pixels.
     #[inline(always)]
     unsafe fn go<S: Simd, const NY: usize, const MY: usize, const NX: usize, const MX: usize>(
-        &self,
+        &mut self,
         simd: S,
     ) {
         // SAFETY: the caller's promises.
@@ -312,12 +316,12 @@ impl Task<'_> {
             }
         }
         let (depth, stride) = (self.blocks.depth, self.blocks.v_stride);
-        for c in (0..in_channels).step_by(LANES) {
-            let lanes = LANES.min(in_channels - c);
+        for c in (0..in_channels).step_by(S::LANES) {
+            let lanes = S::LANES.min(in_channels - c);
             // SAFETY: pixels have `in_channels` values, V has `depth` for each tile and ξ.
             unsafe {
                 let load = |p: *const f32| {
-                    if lanes == LANES { simd.load(p.add(c)) } else { simd.load_part(p.add(c), lanes) }
+                    if lanes == S::LANES { simd.load(p.add(c)) } else { simd.load_part(p.add(c), lanes) }
                 };
                 let mut rows = [[simd.splat(0.0); NX]; NY];
                 for x in 0..NX {
@@ -342,38 +346,60 @@ impl Task<'_> {
     /// # Safety
     /// As for [`Self::go`].
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(&self, simd: S, group: Range<usize>, points: usize) {
+    unsafe fn multiply<S: Simd>(&mut self, simd: S, group: Range<usize>, points: usize) {
         let k = self.winograd.shape.in_channels;
         let (tiles, columns) = (self.tiles.len(), self.blocks.group * PANEL);
         for xi in 0..points {
-            for panel in group.clone() {
-                let width = self.winograd.panels.width(panel);
-                let first = (panel - group.start) * PANEL;
+            let mut panel = group.start;
+            while panel < group.end {
+                let panels = self.winograd.panels;
+                let (strip, count) = panels.strip::<S>(panel, group.end);
                 // SAFETY: U holds `[panel][ξ][k][width]`; V and M hold `size` tiles, a multiple of 6, for each ξ.
                 unsafe {
-                    let b =
-                        self.packed.as_ptr().add(self.winograd.panels.range(panel).start + xi * k * width);
+                    let offset = panels.range(panel).start + xi * k * panels.width(panel);
+                    let b = self.packed.as_ptr().add(offset);
+                    let pair = [b, b.wrapping_add(panels.second::<S>())];
                     let v = self.v.add(xi * self.blocks.v_stride).cast_const();
-                    let m = self.m.add(xi * self.blocks.m_stride + first);
-                    let mut tile = 0;
-                    while tile < tiles {
+                    let m = self.m.add(xi * self.blocks.m_stride + (panel - group.start) * PANEL);
+                    for tile in (0..tiles).step_by(BLOCK / 2) {
                         // Rows behind the last tile repeat it; their products are not read.
                         let row = |r: usize| v.add((tile + r).min(tiles - 1) * self.blocks.depth);
                         let rows: [*const f32; BLOCK / 2] = std::array::from_fn(row);
-                        if width == PANEL {
-                            let acc = dot::<S, 6, 2>(simd, rows.as_ptr(), [1, k], b);
-                            for (r, acc) in acc.into_iter().enumerate() {
-                                simd.store(m.add((tile + r) * columns), acc[0]);
-                                simd.store(m.add((tile + r) * columns + LANES), acc[1]);
-                            }
-                        } else {
-                            let acc = dot::<S, 6, 1>(simd, rows.as_ptr(), [1, k], b);
-                            for (r, acc) in acc.into_iter().enumerate() {
-                                simd.store(m.add((tile + r) * columns), acc[0]);
+                        let (rows, m) = (rows.as_ptr(), m.add(tile * columns));
+                        match strip {
+                            Strip::Double => self.product::<S, 2, PANEL>(simd, rows, k, pair, m, columns),
+                            Strip::Single => self.product::<S, 1, PANEL>(simd, rows, k, [b], m, columns),
+                            Strip::Narrow => {
+                                self.product::<S::Half, 1, NARROW>(simd.half(), rows, k, [b], m, columns);
                             }
                         }
-                        tile += BLOCK / 2;
                     }
+                }
+                panel += count;
+            }
+        }
+    }
+
+    /// Six tiles by `N` vectors of columns, for one ξ.
+    ///
+    /// # Safety
+    /// As for [`dot`] with one tap; `m` has room for six rows of `columns` values.
+    #[inline(always)]
+    unsafe fn product<S: Simd, const N: usize, const STEP: usize>(
+        &mut self,
+        simd: S,
+        rows: *const *const f32,
+        k: usize,
+        b: [*const f32; N],
+        m: *mut f32,
+        columns: usize,
+    ) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let acc = dot::<S, { BLOCK / 2 }, N, STEP>(simd, rows, [1, k], b, &mut self.ahead);
+            for (r, acc) in acc.into_iter().enumerate() {
+                for (v, acc) in acc.into_iter().enumerate() {
+                    simd.store(m.add(r * columns + v * S::LANES), acc);
                 }
             }
         }
@@ -396,7 +422,7 @@ impl Task<'_> {
         let [n, ty, tx] = self.position(tile);
         let (stride, columns) = (self.blocks.m_stride, self.blocks.group * PANEL);
         let first = group.start * PANEL;
-        for column in (first..channels.min(group.end * PANEL)).step_by(LANES) {
+        for column in (first..channels.min(group.end * PANEL)).step_by(S::LANES) {
             // SAFETY: M holds `columns` values for each tile and ξ; output pixels inside the picture are this task's.
             unsafe {
                 let m = self.m.add(i * columns + column - first).cast_const();

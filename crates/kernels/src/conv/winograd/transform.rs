@@ -183,7 +183,7 @@ pub(super) fn filter(n: usize, r: usize) -> Vec<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::LANES;
+    use crate::isa::NARROW;
     use crate::isa::scalar::Scalar;
 
     fn check<const N: usize, const M: usize>() {
@@ -199,7 +199,7 @@ mod tests {
         });
         let y = output::<Scalar, N, M>(simd, products);
         for (i, y) in y.into_iter().enumerate() {
-            let mut found = [0.0f32; LANES];
+            let mut found = [0.0f32; NARROW];
             // SAFETY: `found` holds a vector.
             unsafe { simd.store(found.as_mut_ptr(), y) };
             let expected: f64 = (0..r).map(|k| f64::from(d[i + k]) * g[k]).sum();
