@@ -37,12 +37,6 @@ impl Ahead {
         let share = &ahead[(i * share).min(ahead.len())..((i + 1) * share).min(ahead.len())];
         Ahead { next: share.as_ptr(), end: share.as_ptr_range().end }
     }
-
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, simd: S) {
-        simd.prefetch(self.next);
-        self.next = self.next.wrapping_add(Self::LINE).min(self.end);
-    }
 }
 
 /// `M` rows by `N` vectors of columns: `Σ_tap Σ_k rows[tap][r][k] · b[tap][k]`, the whole depth summed in registers: one
@@ -59,31 +53,61 @@ pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: us
     simd: S,
     rows: *const *const f32,
     [taps, k]: [usize; 2],
-    b: [*const f32; N],
+    mut b: [*const f32; N],
     ahead: &mut Ahead,
 ) -> [[S::V; N]; M] {
     let mut acc = [[simd.splat(0.0); N]; M];
-    let mut at = 0;
+    let Ahead { mut next, end } = *ahead;
     // SAFETY: the caller's promises.
     unsafe {
         for tap in 0..taps {
             let row: [*const f32; M] = std::array::from_fn(|r| *rows.add(tap * BLOCK + r));
-            for i in 0..k {
-                if i % Ahead::EVERY == 0 {
-                    ahead.step(simd);
+            let (mut i, whole) = (0, k - k % Ahead::EVERY);
+            while i < whole {
+                simd.prefetch(next);
+                next = next.wrapping_add(Ahead::LINE).min(end);
+                for u in 0..Ahead::EVERY {
+                    step(simd, &row, i + u, &mut b, STEP, &mut acc);
                 }
-                let columns: [S::V; N] = std::array::from_fn(|v| simd.load(b[v].add(at)));
-                for r in 0..M {
-                    let a = simd.splat(*row[r].add(i));
-                    for v in 0..N {
-                        acc[r][v] = simd.mul_add(a, columns[v], acc[r][v]);
-                    }
-                }
-                at += STEP;
+                i += Ahead::EVERY;
+            }
+            while i < k {
+                step(simd, &row, i, &mut b, STEP, &mut acc);
+                i += 1;
             }
         }
     }
+    ahead.next = next;
     acc
+}
+
+/// One `k` of [`dot`]; moves `b` on.
+///
+/// # Safety
+/// As for [`dot`].
+#[inline(always)]
+unsafe fn step<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    row: &[*const f32; M],
+    k: usize,
+    b: &mut [*const f32; N],
+    by: usize,
+    acc: &mut [[S::V; N]; M],
+) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        let mut columns = [simd.splat(0.0); N];
+        for v in 0..N {
+            columns[v] = simd.load(b[v]);
+            b[v] = b[v].add(by);
+        }
+        for r in 0..M {
+            let a = simd.splat(*row[r].add(k));
+            for v in 0..N {
+                acc[r][v] = simd.mul_add(a, columns[v], acc[r][v]);
+            }
+        }
+    }
 }
 
 /// Panels that the micro-kernel computes together.
