@@ -134,12 +134,13 @@ impl Source {
                 if let Some(sample) = record.endpoints.get(name) {
                     let sample: Sample =
                         serde_json::from_value(sample.clone()).expect("written by the reference script");
-                    let (found, worst) = (view.to_vec(), f64::NAN);
-                    let differ = |(at, v): (usize, &f32)| f64::from((found[at] - v).abs()) / sample.rms;
-                    let fits = found.len() == sample.size;
+                    let found = view.to_vec();
                     let pairs = formula::sample(sample.size).into_iter().zip(&sample.values);
-                    let worst = if fits { pairs.map(differ).fold(0.0, f64::max) } else { worst };
-                    endpoints.push((name.clone(), worst));
+                    let worst = match found.len() == sample.size {
+                        true => largest(pairs.map(|(at, &v)| f64::from(found[at] - v))),
+                        false => f64::NAN,
+                    };
+                    endpoints.push((name.clone(), worst / sample.rms));
                 }
                 if id == output {
                     answer = view.to_vec();
@@ -150,6 +151,11 @@ impl Source {
     }
 }
 
+/// Largest of `differences`, their signs aside; NaN where any is NaN.
+pub fn largest(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.map(f64::abs).fold(0.0, |largest, d| if d > largest || d.is_nan() { d } else { largest })
+}
+
 /// Largest difference as a share of the standard deviation of `expected`; NaN where the lengths differ.
 pub fn distance(found: &[f32], expected: &[f32]) -> f64 {
     if found.len() != expected.len() {
@@ -158,5 +164,22 @@ pub fn distance(found: &[f32], expected: &[f32]) -> f64 {
     let n = expected.len() as f64;
     let mean = expected.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     let deviation = (expected.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt();
-    found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max) / deviation
+    largest(found.iter().zip(expected).map(|(a, b)| f64::from(a - b))) / deviation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_that_is_no_number_makes_the_distance_none() {
+        assert_eq!(distance(&[1.0, 5.0], &[1.0, 3.0]), 2.0);
+        for place in 0..3 {
+            let mut found = [1.0, 5.0, 2.0];
+            found[place] = f32::NAN;
+            assert!(distance(&found, &[1.0, 3.0, 2.0]).is_nan(), "NaN at {place}");
+        }
+        assert!(distance(&[1.0], &[1.0, 2.0]).is_nan());
+        assert_eq!(largest([0.5, f64::NEG_INFINITY, 2.0].into_iter()), f64::INFINITY);
+    }
 }
