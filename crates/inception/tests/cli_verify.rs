@@ -2,10 +2,10 @@
 
 mod cli_support;
 
-use cli_support::{Ended, command};
+use cli_support::{Ended, command, published_file};
 use inception::checkpoint::{Metadata, save};
 use inception::data::Eval;
-use inception_graph::{Role, Spec, Weights, build};
+use inception_graph::{Layout, Role, Spec, Weights, build};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +36,46 @@ fn every_endpoint_and_the_answer_are_compared_with_f64() {
     assert!(endpoints.len() > 20, "{text}");
     let numbers = endpoints.iter().map(|row| &row[1]).chain([&check["output"]]);
     assert!(numbers.map(|n| n.as_f64().unwrap()).all(|n| n < 1e-5), "{text}");
+    assert_eq!(
+        (&report["classes"], &report["class_order"]),
+        (&json!(["ant", "bee", "cat"]), &"named by the file".into())
+    );
+}
+
+#[test]
+fn a_network_that_no_program_was_recorded_of_says_so() {
+    let dir = small(|_| {});
+    let text = verify(&dir, &[]).expect(0);
+    assert!(
+        text.contains("no program that computes inception_resnet_v1: only the engine is checked"),
+        "{text}"
+    );
+    assert!(text.contains("\npassed, not recorded: the bound"), "{text}");
+    assert!(text.contains("3: ant, bee, cat\n") && !text.contains("reported"), "{text}");
+    let report: Value = serde_json::from_str(&verify(&dir, &["--json"]).expect(0)).unwrap();
+    assert_eq!((&report["recorded"], &report["published"]), (&false.into(), &Value::Null));
+}
+
+/// A file in facenet-pytorch's layout is held against what facenet-pytorch computed; which accuracy was reported is said
+/// of the published files, whose digest it has not.
+#[test]
+fn a_file_in_a_published_layout_is_held_against_its_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let graph = build(&Spec::new("inception_resnet_v1.facenet")).unwrap();
+    published_file(&dir.path().join("net.safetensors"), Layout::FacenetPytorch, &graph);
+    let text = verify(&dir, &[]).expect(0);
+    for part in [
+        "layout facenet-pytorch",
+        "published      no file that is known here by its digest",
+        "reported       LFW 0.9965 (VGGFace2, of the original), of the published 20180402-114759-vggface2.pt",
+        "LFW 0.9905",
+        "facenet-pytorch, recorded, formula weights: largest difference",
+        "against f64, the file's own weights",
+        "\npassed: the bound of all these numbers is 1e-4",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("classes"), "{text}");
 }
 
 /// The weights are finite and so load; an activation overflows in f32 and not in f64.

@@ -1,7 +1,7 @@
 //! `inception verify`: the evidence that a file of weights gives the numbers of the program it came from.
 //!
 //! ```text
-//! 1  what the file is: format, layout, network, preprocessing, classes, what was done by rule, known by its digest?
+//! 1  what the file is: layout, network, preprocessing, order of the classes, what was done by rule, known by its digest?
 //! 2  with weights that both sides make by a formula: what the original program was recorded to compute, endpoint by endpoint
 //! 3  with the file's own weights: this engine against a naive one in f64, endpoint by endpoint
 //! ```
@@ -9,7 +9,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use inception_cpu::reference::{Mode, forward, in_f64};
 use inception_cpu::{Device, Model, Scratch};
 use inception_graph::Layout;
@@ -20,8 +20,9 @@ use super::{settings, stdout, write_json};
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Preprocessing;
 use crate::exit::{BadData, Exit};
+use crate::weights::published::{self, Digests};
 use crate::weights::recorded::{Comparison, SOURCES, distance, largest};
-use crate::weights::{formula, published};
+use crate::weights::{formula, imagenet};
 
 /// Largest difference that passes: of the answer as a share of its standard deviation, of an endpoint as one of its root
 /// mean square.
@@ -51,10 +52,15 @@ struct Report {
     layout: Option<&'static str>,
     notes: Vec<String>,
     preprocessing: Preprocessing,
-    classes: usize,
-    first_classes: Vec<String>,
+    /// Names of the classes in the order of the logits.
+    classes: Vec<String>,
+    class_order: &'static str,
+    /// The published file that it is by its digest.
     published: Option<&'static str>,
+    /// Accuracy that was reported, of that file or of all that it may come from.
     accuracy: Vec<String>,
+    /// Whether it was recorded what an original program computes.
+    recorded: bool,
     checks: Vec<Check>,
     bound: f64,
     passed: bool,
@@ -80,6 +86,8 @@ impl Check {
 pub fn run(args: VerifyArgs) -> Result<Exit> {
     let device = Device::new(args.threads)?;
     let found = checkpoint::open(&args.file, known(args.model.as_ref())?, false)?;
+    let digests = Digests::of(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
+    let published = digests.and_then(|digests| digests.published());
     let net = found.metadata.net.clone();
     let layout = found.origin();
     let mut checks = Vec::new();
@@ -88,13 +96,13 @@ pub fn run(args: VerifyArgs) -> Result<Exit> {
         let Comparison { framework, endpoints, output } = source.compare(&device);
         checks.push(Check { against: format!("{framework}, recorded, formula weights"), endpoints, output });
     }
+    let recorded = !checks.is_empty();
     checks.push(against_f64(&found, &device));
-    let published = published::identify(&args.file)?;
     let accuracy = match (published, layout) {
-        (Some(p), _) => vec![format!("{}: {}", p.name, p.accuracy)],
-        (None, Some(layout)) => {
-            published::of(layout, &net).map(|p| format!("{}: {}", p.name, p.accuracy)).collect()
-        }
+        (Some(p), _) => vec![p.accuracy.to_string()],
+        (None, Some(layout)) => published::of(layout, &net, found.graph.classes())
+            .map(|p| format!("{}, of the published {}", p.accuracy, p.name))
+            .collect(),
         (None, None) => Vec::new(),
     };
     let passed = checks.iter().all(|c| c.differences().all(|d| d < BOUND));
@@ -104,10 +112,11 @@ pub fn run(args: VerifyArgs) -> Result<Exit> {
         layout: layout.map(Layout::name),
         notes: found.report,
         preprocessing: found.metadata.preprocessing,
-        classes: found.metadata.classes.len(),
-        first_classes: found.metadata.classes.into_iter().take(3).collect(),
+        class_order: imagenet::order(&found.metadata.classes),
+        classes: found.metadata.classes,
         published: published.map(|p| p.name),
         accuracy,
+        recorded,
         checks,
         bound: BOUND,
         passed,
@@ -161,14 +170,25 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
     writeln!(out, "network        {}, layout {}", report.net, report.layout.unwrap_or("canonical"))?;
     report.notes.iter().try_for_each(|note| writeln!(out, "               {note}"))?;
     writeln!(out, "preprocessing  {}", settings(&report.preprocessing)?)?;
-    if report.classes > 0 {
-        writeln!(out, "classes        {}: {}, …", report.classes, report.first_classes.join(", "))?;
+    if let [first @ .., last] = &report.classes[..] {
+        let first: String = first.iter().take(3).map(|name| format!("{name}, ")).collect();
+        let gap = if report.classes.len() > 4 { "…, " } else { "" };
+        writeln!(out, "classes        {}: {first}{gap}{last}", report.classes.len())?;
+        writeln!(out, "               {}", report.class_order)?;
     }
     match report.published {
         Some(name) => writeln!(out, "published      it is {name}, by its digest")?,
-        None => writeln!(out, "published      its digest is that of no published file that is known here")?,
+        None => writeln!(out, "published      no file that is known here by its digest")?,
     }
     report.accuracy.iter().try_for_each(|line| writeln!(out, "reported       {line}"))?;
+    if !report.recorded {
+        let layout = report.layout.map(|layout| format!(" in the layout {layout}")).unwrap_or_default();
+        writeln!(
+            out,
+            "recorded       no program that computes {}{layout}: only the engine is checked",
+            report.net
+        )?;
+    }
     for check in &report.checks {
         writeln!(out, "\nagainst {}: largest difference", check.against)?;
         for (name, worst) in &check.endpoints {
@@ -176,7 +196,11 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
         }
         writeln!(out, "  {:<14} {:8.1e} of its standard deviation", "answer", check.output)?;
     }
-    let word = if report.passed { "passed" } else { "FAILED" };
+    let word = match (report.passed, report.recorded) {
+        (true, true) => "passed",
+        (true, false) => "passed, not recorded",
+        (false, _) => "FAILED",
+    };
     writeln!(out, "\n{word}: the bound of all these numbers is {:.0e}", report.bound)?;
     Ok(())
 }

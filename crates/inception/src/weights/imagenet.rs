@@ -21,6 +21,18 @@ pub fn names(count: usize) -> Vec<String> {
     }
 }
 
+/// What is known of the order of a classifier's classes.
+pub fn order(classes: &[String]) -> &'static str {
+    let numbers = || classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+    match classes.len() {
+        0 => "none: it ends in features",
+        1000 if classes == names(1000) => "ImageNet's, ascending by synset",
+        1001 if classes == names(1001) => "the background, then ImageNet's, ascending by synset",
+        _ if numbers() => "numbered: the file does not name them",
+        _ => "named by the file",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +64,15 @@ mod tests {
         assert_eq!(more[0], BACKGROUND);
         assert_eq!(more[1..], thousand);
         assert_eq!(names(3), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn an_order_is_told_by_the_names() {
+        assert!(order(&names(1000)).starts_with("ImageNet's"));
+        assert!(order(&names(1001)).starts_with("the background, then ImageNet's"));
+        assert!(order(&names(3)).starts_with("numbered"));
+        let mut swapped = names(1000);
+        swapped.swap(0, 999);
+        assert_eq!(order(&swapped), "named by the file");
     }
 }

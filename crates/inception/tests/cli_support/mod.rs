@@ -7,8 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use inception::checkpoint::{Metadata, save};
-use inception_graph::{Spec, Weights, build};
+use inception::checkpoint::{Metadata, Out, Values, save, write};
+use inception::weights::formula;
+use inception_formats::Dtype;
+use inception_graph::{Graph, Layout, Spec, Weights, build};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -67,6 +69,23 @@ impl Place {
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         child.wait_with_output().unwrap().into()
     }
+}
+
+/// The formula's weights for `graph` as the program of `layout` names them.
+pub(crate) fn published_file(path: &Path, layout: Layout, graph: &Graph) {
+    let weights = formula::weights(graph, layout, 5);
+    let names = layout.names(graph);
+    let tensors = weights.params().iter().zip(&names).enumerate().filter_map(|(i, (param, foreign))| {
+        let (foreign, values) = (foreign.as_ref()?, weights.get(i));
+        let values = foreign.axes.to_foreign(&param.shape, values);
+        Some(Out {
+            name: foreign.name.clone(),
+            dtype: Dtype::F32,
+            shape: foreign.axes.shape(&param.shape),
+            values: Values::Made(Box::new(move || values.clone())),
+        })
+    });
+    write(path, serde_json::Map::new(), tensors.collect()).unwrap();
 }
 
 /// `inception` with `args`, to be run in `dir`.
