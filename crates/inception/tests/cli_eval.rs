@@ -107,3 +107,23 @@ fn nothing_to_evaluate_is_an_error() {
     place.run(&["eval", "-w", "net.safetensors", "nowhere"]).fails(1, "nowhere");
     assert_eq!(place.run(&["eval", "-w", "net.safetensors", "data", "--threads", "0"]).code, 2);
 }
+
+/// What slim's weights of 1001 classes are to ImageNet: a folder for every class but the background, which no picture is of.
+/// Its logit counts as any other.
+#[test]
+fn the_background_needs_no_pictures() {
+    let place = place();
+    let (_, weights, mut metadata) =
+        inception::checkpoint::load(&place.path("net.safetensors")).expect("made by this test");
+    fs::remove_dir_all(place.path("data/ant")).expect("removed");
+    let mut with = |background| {
+        metadata.background = background;
+        inception::checkpoint::save(&place.path("net.safetensors"), &weights, &metadata).expect("saved");
+        place.run(&["eval", "-w", "net.safetensors", "data", "--json"])
+    };
+    with(None).fails(65, "ant");
+    with(Some(1)).fails(65, "ant");
+    let report: Value = serde_json::from_str(&with(Some(0)).expect(0)).expect("JSON");
+    let count = |class: usize| report["per_class"][class]["count"].as_u64();
+    assert_eq!((&report["count"], count(0), count(1), count(2)), (&4.into(), Some(0), Some(3), Some(1)));
+}

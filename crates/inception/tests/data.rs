@@ -55,8 +55,8 @@ fn splits_that_disagree_are_shown_in_a_table() {
 
     let val = open_single(missing.path()).expect("valid");
     let names: Vec<String> = ["a", "b", "c"].map(String::from).into();
-    assert!(val.clone().join(&names, false).is_err());
-    let joined = val.join(&names, true).expect("allowed");
+    assert!(val.clone().join(&names, |_| false).is_err());
+    let joined = val.join(&names, |_| true).expect("allowed");
     assert_eq!(joined.counts(), [1, 0, 1], "labels are the authority's, not the folder's");
 }
 
@@ -122,7 +122,7 @@ fn synsets_are_joined_with_imagenets_names() {
     };
     let labels = |classes, count| {
         let names = inception::weights::imagenet::names(count);
-        let joined = data(classes).join(&names, true).map_err(|e| e.to_string())?;
+        let joined = data(classes).join(&names, |_| true).map_err(|e| e.to_string())?;
         Ok::<_, String>(joined.samples.iter().map(|s| s.label).collect::<Vec<_>>())
     };
     assert_eq!(labels(["n15075141", "n01440764"], 1000), Ok(vec![999, 0]));

@@ -70,7 +70,9 @@ struct Report {
 pub fn run(args: EvalArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load_with_classes()?;
     let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
-    let dataset = folder::open_single(&args.data)?.join(&metadata.classes, args.allow_missing)?;
+    // No picture is of the background.
+    let may_miss = |label| args.allow_missing || metadata.background == Some(label);
+    let dataset = folder::open_single(&args.data)?.join(&metadata.classes, may_miss)?;
     if let Some(first) = dataset.ignored.first() {
         let (n, first) = (dataset.ignored.len(), first.display());
         writeln!(

@@ -13,15 +13,19 @@ use crate::weights::imagenet;
 impl Dataset {
     /// The same pictures under the labels of a network's `classes`, joined by name; folders that are all called like
     /// ImageNet's synsets, `n01440764`, count as their names. A class that `classes` lacks is an error, and so is one of
-    /// `classes` without a picture unless `allow_missing`.
-    pub fn join(mut self, classes: &[String], allow_missing: bool) -> Result<Dataset, DataError> {
+    /// `classes` without a picture unless it `may_miss`.
+    pub fn join(
+        mut self,
+        classes: &[String],
+        may_miss: impl Fn(usize) -> bool,
+    ) -> Result<Dataset, DataError> {
         let names: HashMap<&str, &str> = imagenet::classes().collect();
         let named: Option<Vec<String>> =
             self.classes.iter().map(|class| names.get(class.as_str()).map(|name| name.to_string())).collect();
         if let Some(named) = named.filter(|named| named.iter().all(|name| classes.contains(name))) {
             self.classes = named;
         }
-        let rows = self.disagreements(classes, allow_missing, |_| String::new());
+        let rows = self.disagreements(classes, may_miss, |_| String::new());
         let advice = match rows.iter().any(|row| !classes.contains(&row.class)) {
             true => "rename or remove the unknown folders, or train a network that knows them",
             false => "add pictures of these classes, or pass --allow-missing where a class may be absent",
@@ -32,8 +36,11 @@ impl Dataset {
     /// The same pictures, a validation split, under the labels of the training split.
     pub fn join_train(self, train: &Dataset) -> Result<Dataset, DataError> {
         let counts = train.counts();
-        let rows = self
-            .disagreements(&train.classes, false, |label| format!("  {} in train", pictures(counts[label])));
+        let rows = self.disagreements(
+            &train.classes,
+            |_| false,
+            |label| format!("  {} in train", pictures(counts[label])),
+        );
         let advice = "give both splits the same class folders, each with pictures";
         self.relabel(&train.classes, rows, ["class", "train", "val"], advice)
     }
@@ -42,12 +49,14 @@ impl Dataset {
     fn disagreements(
         &self,
         authority: &[String],
-        allow_missing: bool,
+        may_miss: impl Fn(usize) -> bool,
         remark: impl Fn(usize) -> String,
     ) -> Vec<Row> {
         let here: HashMap<&str, usize> =
             self.classes.iter().map(String::as_str).zip(self.counts()).filter(|c| c.1 > 0).collect();
-        let missing = authority.iter().enumerate().filter(|(_, class)| !here.contains_key(class.as_str()));
+        let missing = authority.iter().enumerate();
+        let missing =
+            missing.filter(|&(label, class)| !here.contains_key(class.as_str()) && !may_miss(label));
         let missing = missing.map(|(label, class)| Row {
             class: class.clone(),
             authority: "known",
@@ -65,7 +74,7 @@ impl Dataset {
                 remark: nearest.map_or(String::new(), |(_, name)| format!("  did you mean `{name}`?")),
             }
         });
-        missing.filter(|_| !allow_missing).chain(unknown).collect()
+        missing.chain(unknown).collect()
     }
 
     fn relabel(
