@@ -5,9 +5,10 @@ mod cli_support;
 use std::fs;
 use std::process::Stdio;
 
-use cli_support::{CLASSES, Ended, Place, command};
-use inception_graph::{NETWORKS, Spec, build};
+use cli_support::{CLASSES, Ended, Place, command, published_file};
+use inception_graph::{Layout, NETWORKS, Spec, build};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 fn run(args: &[&str]) -> Ended {
     let dir = tempfile::tempdir().unwrap();
@@ -106,7 +107,14 @@ fn a_network_as_text_and_as_json() {
 fn a_checkpoint_tells_what_it_is() {
     let place = Place::new();
     let text = place.run(&["info", "net.safetensors"]).expect(0);
-    for part in ["net.safetensors", "inception_v3", "3: ant, bee, or wasp, cat", "bilinear", "0 steps"] {
+    for part in [
+        "net.safetensors",
+        "inception_v3",
+        "3: ant, bee, or wasp, cat",
+        "bilinear",
+        "0 steps",
+        "written by     inception",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     let json: Value =
@@ -117,6 +125,42 @@ fn a_checkpoint_tells_what_it_is() {
     assert_eq!(checkpoint["width"], 0.05);
     assert_eq!(checkpoint["preprocessing"]["range"], "[-1,1]");
     place.run(&["info", "net.safetensors", "--width", "1"]).fails(2, "a checkpoint has its own");
+}
+
+/// What another program wrote was not written by this one, and a network without classes has no line of them.
+#[test]
+fn a_file_of_another_program_tells_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("faces.safetensors");
+    let graph = build(&Spec::new("inception_resnet_v1.facenet")).unwrap();
+    published_file(&path, Layout::FacenetPytorch, &graph);
+    let run = |more: &[&str]| -> Ended {
+        command(dir.path(), &[&["info", "faces.safetensors"], more].concat()).output().unwrap().into()
+    };
+    let sha256: String =
+        Sha256::digest(fs::read(&path).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+    let tensors = Layout::FacenetPytorch.names(&graph).iter().flatten().count();
+    let text = run(&[]).expect(0);
+    for part in [
+        "format         safetensors, layout facenet-pytorch".to_string(),
+        format!("SHA-256        {sha256}"),
+        format!("tensors        {tensors} of F32"),
+    ] {
+        assert!(text.contains(&part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("written by") && !text.contains("classes        0"), "{text}");
+    let json: Value = serde_json::from_str(&run(&["--json"]).expect(0)).unwrap();
+    assert_eq!(json["file"]["tensors"]["F32"], tensors);
+    assert_eq!((&json["file"]["sha256"], &json["file"]["published"]), (&sha256.into(), &Value::Null));
+}
+
+#[test]
+fn the_network_of_a_file_can_be_said() {
+    let place = Place::new();
+    place.run(&["info", "net.safetensors", "-m", "inception_v3"]).expect(0);
+    place.run(&["info", "net.safetensors", "-m", "inception_v4"]).fails(65, "it is of inception_v3");
+    place.run(&["info", "net.safetensors", "-m", "inception-v5"]).fails(2, "unknown network");
+    place.run(&["info", "inception_v3", "-m", "inception_v3"]).fails(2, "this is no file");
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! `inception info`: what a network is, what a checkpoint holds.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use inception_graph::{NETWORKS, NetInfo, Spec, Summary, build, find};
+use anyhow::{Context, Result};
+use inception_graph::{Layout, NETWORKS, NetInfo, Spec, Summary, build, find};
 use serde::Serialize;
 
+use super::weights::known;
 use super::{settings, stdout, write_json};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::exit::{Exit, UsageError};
+use crate::weights::imagenet;
+use crate::weights::published::Digests;
 
 /// Arguments of `inception info`.
 #[derive(clap::Args, Clone, Debug)]
@@ -17,6 +21,9 @@ pub struct InfoArgs {
     /// Network or checkpoint; without it, the list of all networks
     #[arg(value_name = "NET|FILE")]
     pub what: Option<PathBuf>,
+    /// Which of several networks with the same tensors FILE is of [default: recognised]
+    #[arg(short, long, value_name = "NET")]
+    pub model: Option<String>,
     /// Show every box of the network
     #[arg(long)]
     pub layers: bool,
@@ -45,8 +52,24 @@ struct Report {
     /// What was done by rule to read a published file.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<Vec<String>>,
+    /// The checkpoint that it is, or that converting makes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<Metadata>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Contents>,
+}
+
+/// What is in a file, whatever it is of.
+#[derive(Serialize)]
+struct Contents {
+    format: &'static str,
+    layout: &'static str,
+    /// Digest; none of a checkpoint of several files.
+    sha256: Option<String>,
+    /// The published file that it is by its digest.
+    published: Option<&'static str>,
+    /// How many tensors there are of each type.
+    tensors: BTreeMap<&'static str, usize>,
 }
 
 /// One row of the list of networks.
@@ -64,17 +87,22 @@ struct Row {
 pub fn run(args: InfoArgs) -> Result<Exit> {
     let Some(what) = &args.what else { return list(args.json) };
     // A name first: a folder may well be called like the network that was trained in it.
-    let known = what.to_str().is_some_and(|name| find(name).is_ok());
+    let network = what.to_str().is_some_and(|name| find(name).is_ok());
     // A TensorFlow checkpoint may be called by the beginning of its files' names.
     let bundle = std::path::PathBuf::from(format!("{}.index", what.display()));
     let like_a_file = what.exists()
         || bundle.exists()
         || what.components().count() > 1
         || what.extension().is_some_and(|e| e == "safetensors");
-    let (graph, found) = if !known && like_a_file {
+    let (graph, found) = if !network && like_a_file {
         let found = of_file(what, &args)?;
-        (found.graph.clone(), Some(found))
+        (found.0.graph.clone(), Some(found))
     } else {
+        if args.model.is_some() {
+            let message =
+                format!("{}: -m says of which network a file is, and this is no file", what.display());
+            return Err(UsageError(message).into());
+        }
         let name = what.to_string_lossy();
         let spec = Spec {
             img_size: args.img_size,
@@ -90,17 +118,12 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
         if !args.layers {
             network.layers.clear();
         }
-        write_json(
-            &mut out,
-            &Report {
-                network,
-                notes: found.as_ref().map(|f| f.report.clone()),
-                checkpoint: found.map(|f| f.metadata),
-            },
-        )?;
+        let (found, file) = found.unzip();
+        let (notes, checkpoint) = found.map(|f| (f.report, f.metadata)).unzip();
+        write_json(&mut out, &Report { network, notes, checkpoint, file })?;
     } else {
-        if let Some(found) = &found {
-            describe(&mut out, what, found)?;
+        if let Some((found, contents)) = &found {
+            describe(&mut out, what, found, contents)?;
         }
         writeln!(out, "{}", graph.summary(args.batch.get(), args.layers).trim_end())?;
     }
@@ -108,25 +131,53 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn of_file(path: &Path, args: &InfoArgs) -> Result<Checkpoint> {
+fn of_file(path: &Path, args: &InfoArgs) -> Result<(Checkpoint, Contents)> {
     if args.img_size.is_some() || args.width.is_some() || args.classes.is_some() {
         let message = "a checkpoint has its own input size, width and classes; leave out the flags for them";
         return Err(UsageError(message.into()).into());
     }
-    Ok(checkpoint::open(path, None, false)?)
+    let net = known(args.model.as_ref())?;
+    // Digests take about as long as the weights.
+    let (found, digests) = std::thread::scope(|scope| {
+        let digests = scope.spawn(|| Digests::of(path));
+        (checkpoint::open(path, net, false), digests.join().expect("reading gives errors, not panics"))
+    });
+    let (found, file) = (found?, inception_formats::open(path)?);
+    let digests = digests.with_context(|| format!("reading {}", path.display()))?;
+    let mut tensors = BTreeMap::new();
+    file.tensors().iter().for_each(|t| *tensors.entry(t.dtype.name()).or_default() += 1);
+    let contents = Contents {
+        format: file.format().name(),
+        layout: found.layout.map_or("canonical", Layout::name),
+        published: digests.as_ref().and_then(|d| d.published()).map(|p| p.name),
+        sha256: digests.map(|d| d.sha256),
+        tensors,
+    };
+    Ok((found, contents))
 }
 
-/// What a checkpoint knows beside its weights.
-fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint) -> Result<()> {
+/// What a file holds beside its weights.
+fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint, contents: &Contents) -> Result<()> {
     let metadata = &found.metadata;
     let provenance = &metadata.provenance;
-    let origin = [("recipe", &provenance.recipe), ("data", &provenance.data)];
-    let origin = origin.iter().filter_map(|(what, name)| Some(format!(", {what} {}", name.as_ref()?)));
     writeln!(out, "checkpoint     {}", path.display())?;
-    writeln!(out, "written by     {}{}", provenance.tool, origin.collect::<String>())?;
-    match &provenance.source {
-        Some(source) => writeln!(out, "source         {source}")?,
-        None => writeln!(out, "trained        {} steps, {} epochs", metadata.step, metadata.epoch)?,
+    writeln!(out, "format         {}, layout {}", contents.format, contents.layout)?;
+    if let Some(sha256) = &contents.sha256 {
+        writeln!(out, "SHA-256        {sha256}")?;
+    }
+    if let Some(name) = contents.published {
+        writeln!(out, "published      it is {name}, by its digest")?;
+    }
+    let tensors: Vec<_> = contents.tensors.iter().map(|(dtype, n)| format!("{n} of {dtype}")).collect();
+    writeln!(out, "tensors        {}", tensors.join(", "))?;
+    if found.layout.is_none() {
+        let origin = [("recipe", &provenance.recipe), ("data", &provenance.data)];
+        let origin = origin.iter().filter_map(|(what, name)| Some(format!(", {what} {}", name.as_ref()?)));
+        writeln!(out, "written by     {}{}", provenance.tool, origin.collect::<String>())?;
+        match &provenance.source {
+            Some(source) => writeln!(out, "source         {source}")?,
+            None => writeln!(out, "trained        {} steps, {} epochs", metadata.step, metadata.epoch)?,
+        }
     }
     found.report.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     for (name, value) in &metadata.metrics {
@@ -136,7 +187,11 @@ fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint) -> Result<()>
     if let Some(background) = metadata.background {
         writeln!(out, "background     class {background}")?;
     }
-    writeln!(out, "classes        {}: {}\n", metadata.classes.len(), shortened(&metadata.classes, 20))?;
+    if !metadata.classes.is_empty() {
+        writeln!(out, "classes        {}: {}", metadata.classes.len(), shortened(&metadata.classes, 20))?;
+        writeln!(out, "               {}", imagenet::order(&metadata.classes))?;
+    }
+    writeln!(out)?;
     Ok(())
 }
 
