@@ -4,7 +4,8 @@ mod cli_support;
 
 use std::fs;
 
-use cli_support::{CLASSES, Place};
+use cli_support::{CLASSES, Place, published_file};
+use inception_graph::{Layout, Spec, build};
 use serde_json::Value;
 
 fn objects(jsonl: &str) -> Vec<Value> {
@@ -123,6 +124,21 @@ fn the_extension_of_the_output_chooses_the_form() {
 }
 
 #[test]
+fn what_is_asked_for_wrongly_leaves_files_as_they_are() {
+    let place = Place::new();
+    let graph = build(&Spec::new("inception_resnet_v1.facenet")).unwrap();
+    published_file(&place.path("faces.safetensors"), Layout::FacenetPytorch, &graph);
+    fs::write(place.path("out.csv"), "of yesterday").unwrap();
+    place
+        .run(&["predict", "-w", "faces.safetensors", "x.png", "-o", "out.csv"])
+        .fails(2, "give --format jsonl");
+    assert_eq!(fs::read_to_string(place.path("out.csv")).unwrap(), "of yesterday");
+    // And what cannot be written is said before any work is done.
+    let args = ["predict", "-w", "net.safetensors", "x.png", "--dump-input", "nowhere/x.npy"];
+    place.run(&args).fails(1, "cannot create nowhere/x.npy");
+}
+
+#[test]
 fn a_table_for_people() {
     let table = place().run(&["predict", "-w", "net.safetensors", "one.png", "broken.png"]).expect(65);
     let lines: Vec<_> = table.lines().collect();
@@ -151,7 +167,7 @@ fn what_the_network_sees_can_be_written_and_changed() {
         (header, values)
     };
     let (header, own) = seen(&[]);
-    assert!(header.contains("'shape': (2, 75, 75, 3,)"), "{header}");
+    assert!(header.contains("'shape': (2, 75, 75, 3)"), "{header}");
     assert_eq!(own.len(), 2 * 75 * 75 * 3);
     assert!(own.iter().all(|v| v.abs() <= 1.0));
     // The same bytes in another range.
@@ -159,7 +175,8 @@ fn what_the_network_sees_can_be_written_and_changed() {
     assert!(own.iter().zip(&other).all(|(a, b)| (a * 127.5 - b * 128.0).abs() < 1e-4));
     // The whole picture is not its centre.
     assert_ne!(seen(&["--resize", "squash"]).1, own);
+    assert_eq!(seen(&["--batch-size", "1"]).1, own, "batch by batch the same");
     let (header, _) = seen(&["--img-size", "99"]);
-    assert!(header.contains("'shape': (2, 99, 99, 3,)"), "{header}");
+    assert!(header.contains("'shape': (2, 99, 99, 3)"), "{header}");
     place.run(&["predict", "-w", "net.safetensors", "one.png", "--crop-pct", "0"]).fails(2, "--crop-pct 0");
 }

@@ -75,6 +75,8 @@ pub struct PredictArgs {
     pub workers: Option<NonZeroUsize>,
 }
 
+const DUMPING: &str = "writing what the network sees";
+
 /// A picture's name and its pixels, or why there are none.
 type Decoded = (String, Result<Vec<f32>, String>);
 
@@ -84,24 +86,27 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
     let graph_classes = graph.classes();
     let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
     let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
+    if graph_classes == 0 && format != Format::Jsonl {
+        let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);
+        return Err(UsageError(message).into());
+    }
     let out: Box<dyn Write> = match &args.output {
         Some(path) if path != Path::new("-") => Box::new(BufWriter::new(
             File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
         )),
         _ => Box::new(stdout()),
     };
-    let embedding = graph_classes == 0;
-    if embedding && format != Format::Jsonl {
-        let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);
-        return Err(UsageError(message).into());
-    }
     let mut writer = Writer::new(out, metadata.classes, args.topk, args.output_type, format)?;
-    let mut seen = args.dump_input.is_some().then(Vec::new);
+    let side = metadata.img_size;
+    let dump = |path: &PathBuf| {
+        npy::Writer::create(path, &[side, side, 3])
+            .with_context(|| format!("cannot create {}", path.display()))
+    };
+    let mut seen = args.dump_input.as_ref().map(dump).transpose()?;
 
     let (send, batches) = sync_channel(1);
     let (preprocessing, size, workers) =
         (metadata.preprocessing, args.batch_size.get(), workers(args.workers));
-    let (side, dump_input) = (metadata.img_size, args.dump_input.clone());
     let decoder = std::thread::spawn(move || {
         let mut pictures = args.paths.into_iter().flat_map(expand);
         loop {
@@ -116,10 +121,7 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
     if decoder.join().is_err() {
         anyhow::bail!("the thread that decodes pictures panicked; not all pictures were predicted");
     }
-    if let (Some(seen), Some(path)) = (seen, &dump_input) {
-        let shape = [seen.len() / (side * side * 3), side, side, 3];
-        npy::save(path, &shape, &seen).with_context(|| format!("writing {}", path.display()))?;
-    }
+    seen.map(npy::Writer::finish).transpose().context(DUMPING)?;
     if bad > 0 {
         return Err(BadData(format!("{bad} of {total} pictures could not be predicted")).into());
     }
@@ -132,7 +134,7 @@ fn answer_all<W: Write>(
     batches: Receiver<Vec<Decoded>>,
     side: usize,
     writer: &mut Writer<W>,
-    seen: &mut Option<Vec<f32>>,
+    seen: &mut Option<npy::Writer>,
 ) -> Result<(usize, usize)> {
     let (mut total, mut bad) = (0, 0);
     for pictures in batches {
@@ -140,7 +142,7 @@ fn answer_all<W: Write>(
         let n = good.len();
         let batch = Batch { pixels: good.concat(), side, labels: vec![0; n], indices: (0..n).collect() };
         if let Some(seen) = seen {
-            seen.extend(&batch.pixels);
+            seen.append(&batch.pixels).context(DUMPING)?;
         }
         let logits = if n > 0 { engine.predict(&batch, Use::Current) } else { Vec::new() };
         let mut rows = logits.chunks_exact((logits.len() / n.max(1)).max(1));
