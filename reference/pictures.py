@@ -6,9 +6,10 @@ the frameworks need not share an environment:
     pip install pillow==13.0.0 torch==2.15.0 torchvision==0.29.2
     python reference/pictures.py pillow     # files, decode.csv, resize.csv, half_pixel.csv, geometry.csv
     pip install tensorflow-cpu==2.21.0
-    python reference/pictures.py tensorflow # decode_fast.csv, tf1.csv, central_crop.csv; needs the files of the first
+    python reference/pictures.py tensorflow # decode_tensorflow.csv, tf1.csv, central_crop.csv; needs the files of the first
 
 decode.csv: file, width, height, SHA-256 of the bytes of convert("RGB"), the same after ImageOps.exif_transpose.
+decode_tensorflow.csv: file, width, height, SHA-256 of the bytes of tf.io.decode_jpeg(channels=3), which reads PNG too.
 resize.csv: source size, filter, box (empty: none), target size, SHA-256 as of Pillow 12.0 and of Pillow 13. The sources' bytes are `noise`, below.
 tf1.csv, half_pixel.csv: source size, target size, values.
 """
@@ -283,13 +284,13 @@ def tensorflow():
     import tensorflow as tf
 
     rows = []
-    for path in sorted([*OUT.glob("*.jpg"), OUT / "jpeg_named.png"]):
+    for path in sorted(path for path in OUT.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")):
         # Where scans are missing, its libjpeg-turbo guesses the blocks' edges otherwise than Pillow's newer one.
         if path.name.startswith(("refused", "progressive_first")):
             continue
         pixels = tf.io.decode_jpeg(path.read_bytes(), channels=3).numpy()
         rows.append([path.name, pixels.shape[1], pixels.shape[0], sha(pixels.tobytes())])
-    table("decode_fast.csv", "file,width,height,sha256", rows)
+    table("decode_tensorflow.csv", "file,width,height,sha256", rows)
 
     rows = []
     for w, h, tw, th in UNFILTERED:

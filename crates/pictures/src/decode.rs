@@ -3,7 +3,7 @@
 //! | found | becomes |
 //! |---|---|
 //! | grey, palette, 1 to 4 bits | RGB |
-//! | 16 bits a channel | the upper 8; grey with [`Alpha::Drop`]: cut off at 255, as Pillow does; grey with [`Alpha::White`]: rounded |
+//! | 16 bits a channel | the upper 8; grey in [`Program::Pillow`]: cut off at 255 with [`Alpha::Drop`], as Pillow does, rounded with [`Alpha::White`] |
 //! | transparency | [`Alpha`] |
 //! | CMYK, YCCK (JPEG) | RGB, the values taken for Adobe's inverted ones as [`Program`] takes them |
 //! | EXIF orientation | applied or not |
@@ -26,7 +26,8 @@ pub enum Alpha {
     Drop,
 }
 
-/// Whose pixels of a JPEG are made, bit for bit. The standard leaves the last bits of the inverse DCT open.
+/// Whose pixels are made, bit for bit. JPEG's standard leaves the last bits of the inverse DCT open, and programs differ in
+/// what they make of 16 bits of grey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// libjpeg-turbo's accurate integer DCT, that of Pillow, OpenCV and torchvision.
@@ -42,7 +43,7 @@ pub struct Options {
     pub exif: bool,
     /// What becomes of transparency.
     pub alpha: Alpha,
-    /// Whose pixels of a JPEG are made.
+    /// Whose pixels are made.
     pub program: Program,
 }
 
@@ -66,7 +67,7 @@ fn decode_known(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
     let (rgb, orientation) = if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
         jpeg::decode(bytes, options.program)?
     } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        png_file::decode(bytes, options.alpha)?
+        png_file::decode(bytes, options)?
     } else {
         return Err(PictureError::Foreign(describe::describe(bytes)));
     };

@@ -10,12 +10,12 @@ use std::io::{Cursor, ErrorKind};
 use png::{BitDepth, ColorType, DecodingError, Info, Reader, Transformations};
 
 use super::Rgb;
-use super::decode::{Alpha, check_size};
+use super::decode::{Alpha, Options, Program, check_size};
 use super::error::PictureError;
 use super::exif::orientation;
 
 /// The picture and its EXIF orientation.
-pub(crate) fn decode(bytes: &[u8], alpha: Alpha) -> Result<(Rgb, u8), PictureError> {
+pub(crate) fn decode(bytes: &[u8], options: Options) -> Result<(Rgb, u8), PictureError> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
@@ -24,7 +24,7 @@ pub(crate) fn decode(bytes: &[u8], alpha: Alpha) -> Result<(Rgb, u8), PictureErr
     let (width, height) = (header.width as usize, header.height as usize);
     check_size(width as u64, height as u64)?;
     let mut reader = decoder.read_info().map_err(broken)?;
-    let layout = Layout::new(reader.info(), alpha);
+    let layout = Layout::new(reader.info(), options);
     // Grows with what is decoded: a header alone allocates nothing.
     let mut pixels = Vec::new();
     if reader.info().interlaced {
@@ -71,11 +71,11 @@ struct Layout {
     palette: Vec<[u8; 4]>,
     /// The samples of the one transparent colour.
     key: Option<Vec<u16>>,
-    alpha: Alpha,
+    options: Options,
 }
 
 impl Layout {
-    fn new(info: &Info<'_>, alpha: Alpha) -> Layout {
+    fn new(info: &Info<'_>, options: Options) -> Layout {
         let depth = match info.bit_depth {
             BitDepth::One => 1,
             BitDepth::Two => 2,
@@ -98,18 +98,19 @@ impl Layout {
         let sample = |b: &[u8]| b.iter().fold(0, |n, &b| n << 8 | u16::from(b));
         let key = transparent.filter(|_| !indexed);
         let key = key.map(|bytes| bytes.chunks(if depth == 16 { 2 } else { 1 }).map(sample).collect());
-        Layout { kind: info.color_type, depth, palette, key, alpha }
+        Layout { kind: info.color_type, depth, palette, key, options }
     }
 
     /// Adds a row's RGB to `pixels`.
     fn convert(&self, row: &[u8], width: usize, pixels: &mut Vec<u8>) {
-        if (self.kind, self.depth) == (ColorType::Rgb, 8) && (self.key.is_none() || self.alpha == Alpha::Drop)
+        if (self.kind, self.depth) == (ColorType::Rgb, 8)
+            && (self.key.is_none() || self.options.alpha == Alpha::Drop)
         {
             return pixels.extend_from_slice(row);
         }
         for x in 0..width {
             let (rgb, alpha) = self.pixel(row, x);
-            match self.alpha {
+            match self.options.alpha {
                 Alpha::Drop => pixels.extend(rgb),
                 Alpha::White => pixels.extend(rgb.map(|v| over_white(v, alpha))),
             }
@@ -149,11 +150,14 @@ impl Layout {
     }
 
     fn grey(&self, sample: u16) -> u8 {
-        match (self.depth, self.alpha) {
-            (16, Alpha::Drop) => sample.min(255) as u8,
-            (16, Alpha::White) => ((u32::from(sample) * 255 + 32_767) / 65_535) as u8,
-            (8, _) => sample as u8,
-            (depth, _) => (sample * 255 / ((1 << depth) - 1)) as u8,
+        match self.depth {
+            16 => match (self.options.program, self.options.alpha) {
+                (Program::TensorFlow, _) => (sample >> 8) as u8,
+                (Program::Pillow, Alpha::Drop) => sample.min(255) as u8,
+                (Program::Pillow, Alpha::White) => ((u32::from(sample) * 255 + 32_767) / 65_535) as u8,
+            },
+            8 => sample as u8,
+            depth => (sample * 255 / ((1 << depth) - 1)) as u8,
         }
     }
 }

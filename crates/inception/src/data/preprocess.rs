@@ -115,7 +115,7 @@ pub struct Preprocessing {
     /// What becomes of transparency.
     #[serde(default)]
     pub alpha: Alpha,
-    /// Whose pixels of a JPEG are made.
+    /// Whose pixels are made.
     #[serde(default)]
     pub decoder: Decoder,
 }
@@ -133,7 +133,7 @@ impl From<Eval> for Preprocessing {
     }
 }
 
-/// Whose pixels of a JPEG are made.
+/// Whose pixels are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decoder {
