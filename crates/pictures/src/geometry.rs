@@ -3,7 +3,6 @@
 //! | framework | what it does to `width`×`height` |
 //! |---|---|
 //! | torchvision, timm | [`shorter_side`] to S, then [`centre_crop`]; timm's S is [`timm_side`] |
-//! | timm, `squash` | both sides to [`timm_side`], then [`centre_crop`] |
 //! | slim | [`central_crop`] of 0.875, then to the network's size without regard to the aspect |
 
 use super::{Filter, Order, PictureError, Resize, Rgb, Window};
@@ -18,7 +17,7 @@ pub fn shorter_side(width: usize, height: usize, short: usize) -> (usize, usize)
     }
 }
 
-/// timm's size before the crop: ⌊`side` / `crop_pct`⌋.
+/// timm's size before the crop, ⌊`side` / `crop_pct`⌋; torchvision's 342 before a crop of 299 is that of 299/342.
 pub fn timm_side(side: usize, crop_pct: f64) -> usize {
     (side as f64 / crop_pct).floor() as usize
 }
@@ -83,4 +82,26 @@ pub fn resize_and_crop(
         pixels[((crop.pad_top + y) * crop.size.0 + crop.pad_left) * 3..][..row.len()].copy_from_slice(row);
     }
     Ok(Rgb { width: crop.size.0, height: crop.size.1, pixels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Python's `math.floor(side / crop_pct)`. 81 / 0.675 is a little less than 120 in floating point.
+    #[test]
+    fn sizes_before_the_crop_are_those_of_timm() {
+        let cases = [
+            (299, 0.875, 341),
+            (299, 0.8975, 333),
+            (299, 299.0 / 342.0, 342),
+            (299, 1.0, 299),
+            (224, 0.875, 256),
+            (81, 0.675, 119),
+            (101, 0.808, 124),
+        ];
+        for (side, crop_pct, expected) in cases {
+            assert_eq!(timm_side(side, crop_pct), expected, "{side} / {crop_pct}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use inception_pictures::geometry::{central_crop, resize_and_crop, shorter_side};
+use inception_pictures::geometry::{central_crop, resize_and_crop, shorter_side, timm_side};
 use inception_pictures::unfiltered::{half_pixel_bilinear, tf1_bilinear};
 use inception_pictures::{Filter, Options, Order, PictureError, Program, Region, Resize as Resample, Window};
 
@@ -167,7 +167,7 @@ impl Eval {
         };
         let resized = match self.resize {
             Resize::Shorter => {
-                let to = shorter_side(rgb.width, rgb.height, self.short(side));
+                let to = shorter_side(rgb.width, rgb.height, timm_side(side, self.crop_pct));
                 resize_and_crop(rgb, to, (side, side), filter, Order::Pillow13)?
             }
             Resize::Central | Resize::Squash => {
@@ -186,11 +186,6 @@ impl Eval {
             }
         };
         Ok(as_floats(&resized.pixels))
-    }
-
-    /// Pixels of the shorter side before the crop, ⌊side / crop_pct⌋; a share such as 299/342 gives 342 again.
-    fn short(&self, side: usize) -> usize {
-        ((side as f64 / self.crop_pct + 1e-6).floor() as usize).max(side)
     }
 
     /// The centre square of a picture, `crop_pct` of its shorter side.
@@ -296,14 +291,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn the_shorter_side_before_the_crop() {
-        let short = |crop_pct| {
-            Eval { crop_pct, interpolation: Interpolation::Bilinear, resize: Resize::Shorter }.short(299)
-        };
-        assert_eq!([short(0.875), short(0.8975), short(299.0 / 342.0), short(1.0)], [341, 333, 342, 299]);
     }
 
     #[test]
