@@ -3,7 +3,7 @@
 mod tables;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use inception_formats::{Error, Problem, TensorFile, open_tensorflow_in_memory};
 use tables::{block, bytes, number, shape, table, varint};
@@ -255,13 +255,4 @@ fn keys_out_of_order_in_a_block_and_between_two() {
     is_damaged(table(&[(b"b", 0, block(&[(b"", number(1, 1)), entry(), entry()]))]), &[], "not in order");
     let blocks = [(&b"b"[..], 0, block(&[(b"", number(1, 1)), entry()])), (&b"c"[..], 0, block(&[entry()]))];
     is_damaged(table(&blocks), &[], "not in order");
-}
-
-#[test]
-fn files_that_once_broke_a_reader() {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
-    for file in fs::read_dir(folder).into_iter().flatten() {
-        let bytes = fs::read(file.unwrap().path()).unwrap();
-        drop(read(bytes, &[vec![0; 4096]]));
-    }
 }
