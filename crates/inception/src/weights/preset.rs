@@ -11,8 +11,9 @@
 //! | pytorch-fid | the whole picture | bilinear without antialias, unrounded | [-1, 1] |
 //! | the graph of 2015 | the whole picture | TensorFlow 1 | (x − 128) / 128 |
 //!
-//! slim and the graph of 2015 decode JPEGs with TensorFlow's fast inverse DCT, the others as Pillow. None of them turns a picture as its EXIF data say, and all drop transparency. A `config.json` of timm's beside the file
-//! overrules the table: it tells apart weights whose tensors look alike.
+//! slim and the graph of 2015 decode as TensorFlow, the others as Pillow. None of them turns a picture as its EXIF data
+//! say, and all drop transparency. A `config.json` of timm's beside the file overrules the table: it tells apart weights
+//! whose tensors look alike.
 
 use std::path::Path;
 
