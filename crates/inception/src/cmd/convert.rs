@@ -110,8 +110,12 @@ fn class_names(file: &std::path::Path, classes: usize) -> Result<Vec<String>> {
 fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<usize> {
     let net = found.metadata.net.as_str();
     if !layout.nets().contains(&net) {
-        let nets = layout.nets().join(", ");
-        return Err(UsageError(format!("the layout {} has no {net}: it has {nets}", layout.name())).into());
+        let others = Layout::ALL.into_iter().filter(|other| other.nets().contains(&net));
+        let others = others.map(Layout::name).collect::<Vec<_>>().join(", ");
+        let others =
+            if others.is_empty() { "no other has it either".into() } else { format!("these have: {others}") };
+        let message = format!("the layout {} has no {net}; {others}", layout.name());
+        return Err(UsageError(message).into());
     }
     if found.metadata.width != 1.0 {
         let message = format!(
