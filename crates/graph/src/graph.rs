@@ -11,7 +11,7 @@ pub struct Spec {
     pub img_size: Option<usize>,
     /// Multiplier of every convolution's channels; results are rounded to multiples of 8, at least 8.
     pub width: f64,
-    /// Classes of the classifier; the network's own where `None`, no classifier where `Some(0)` and the network allows it.
+    /// Classes of the classifier; the network's own where `None`, no classifier where `Some(0)`.
     pub classes: Option<usize>,
 }
 
@@ -129,7 +129,7 @@ impl Graph {
     pub fn input_shape(&self, id: NodeId) -> Shape {
         self.node(self.node(id).inputs[0]).shape
     }
-    /// Named outputs: `logits`, `embedding`.
+    /// Named outputs: `features` or `embedding` without a classifier; `logits`, which come last.
     pub fn outputs(&self) -> &[(String, NodeId)] {
         &self.outputs
     }

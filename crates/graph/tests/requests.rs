@@ -22,6 +22,19 @@ fn width_and_classes() {
     }
 }
 
+/// What Keras publishes as `notop`, and what features are taken of.
+#[test]
+fn without_classes_a_network_ends_in_its_pooled_features() {
+    for net in NETWORKS.iter().filter(|net| net.classes > 0) {
+        let (full, headless) = (graph(net.name), build(&Spec::new(net.name).classes(0)).expect("valid"));
+        let pool = headless.find("pool").expect("a pool");
+        assert_eq!(headless.outputs(), [("features".to_string(), pool)], "{}", net.name);
+        assert_eq!((headless.classes(), headless.nodes().len()), (0, pool.0 + 1), "{}", net.name);
+        let classifier = (headless.node(pool).shape.c + 1) * net.classes;
+        assert_eq!(full.parameter_count() - headless.parameter_count(), classifier, "{}", net.name);
+    }
+}
+
 #[test]
 fn graphs_are_well_formed() {
     for net in NETWORKS {
@@ -52,7 +65,7 @@ fn wrong_requests_say_what_is_right() {
     assert!(error(&Spec::new("vgg")).contains("inception_v3 inception_v4"));
     assert!(error(&Spec::new("inception_v4").width(0.0)).contains("width 0 is out of range"));
     assert!(error(&Spec::new("inception_v4").width(f64::NAN)).contains("width NaN"));
-    assert!(error(&Spec::new("inception_v4").classes(0)).contains("number of classes 0"));
+    assert!(error(&Spec::new("inception_v4").classes(1_000_001)).contains("number of classes 1000001"));
     assert!(error(&Spec::new("inception_v4").img_size(0)).contains("input size 0"));
     assert!(error(&Spec::new("inception_v4").img_size(1 << 40)).contains("out of range"));
 }

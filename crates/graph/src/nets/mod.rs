@@ -106,8 +106,8 @@ pub fn build(spec: &Spec) -> Result<Graph, GraphError> {
     if !(spec.width > 0.0 && spec.width <= 16.0) {
         return out_of_range("width", spec.width.to_string(), "more than 0 and at most 16");
     }
-    if classes > 1_000_000 || (classes == 0 && info.classes != 0) {
-        return out_of_range("number of classes", classes.to_string(), "1 to 1000000");
+    if classes > 1_000_000 {
+        return out_of_range("number of classes", classes.to_string(), "0 to 1000000");
     }
     let at_size = |side: usize| {
         let full = Spec { img_size: Some(side), classes: Some(classes), ..spec.clone() };
@@ -121,9 +121,12 @@ pub fn build(spec: &Spec) -> Result<Graph, GraphError> {
     })
 }
 
-/// Global average pooling, dropout with `keep`, classifier (Figures 9 and 15).
+/// Global average pooling, dropout with `keep`, classifier (Figures 9 and 15); without classes the pooled features.
 fn classifier(net: &mut Net, x: Tap, keep: f32, classes: usize) {
     let x = net.push("pool", Op::GlobalAvgPool, &[x]);
+    if classes == 0 {
+        return net.output("features", x);
+    }
     let x = net.push("dropout", Op::Dropout { keep }, &[x]);
     let x = net.push("logits", Op::Linear { out: classes }, &[x]);
     net.output("logits", x);

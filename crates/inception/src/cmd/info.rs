@@ -36,7 +36,7 @@ pub struct InfoArgs {
     /// Multiplier of the channels [default: 1]
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub width: Option<f64>,
-    /// Classes of the classifier [default: the network's own]
+    /// Classes of the classifier, 0 for none [default: the network's own]
     #[arg(long, visible_alias = "num-classes", value_name = "N")]
     pub classes: Option<usize>,
     /// Write JSON

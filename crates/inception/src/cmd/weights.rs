@@ -82,7 +82,7 @@ impl WeightsArgs {
         let (graph, weights, metadata) = self.load()?;
         if graph.classes() == 0 {
             let file = self.weights.display();
-            let message = format!("{} of {file} ends in an embedding and knows no classes", metadata.net);
+            let message = format!("{} of {file} ends in features and knows no classes", metadata.net);
             return Err(UsageError(message).into());
         }
         Ok((graph, weights, metadata))

@@ -58,8 +58,8 @@ impl Engine for Cpu {
             self.model = Some((weights, Model::new(&self.graph, self.held(weights), &self.device)));
         }
         let Some((_, model)) = &self.model else { unreachable!("set above") };
-        let output = if self.graph.classes() > 0 { "logits" } else { "embedding" };
-        model.run(&batch.pixels, output, &mut self.scratch).expect("every network has one of the two outputs")
+        let (output, _) = self.graph.outputs().last().expect("every network has an output");
+        model.run(&batch.pixels, output, &mut self.scratch).expect("an output of its graph")
     }
 
     fn weights(&self, weights: Use) -> Weights {

@@ -90,7 +90,10 @@ fn best(file: &TensorFile, names: &[String], wanted: Option<&str>, layouts: &[La
 }
 
 fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
-    let graph = build(&Spec::new(net)).ok()?;
+    // Keras publishes networks without their classifier, too. One of any name would be a matrix.
+    let keras = matches!(layout, Layout::Keras | Layout::Keras3);
+    let headless = keras && index.values().all(|(_, tensor)| tensor.shape.len() != 2);
+    let graph = build(&Spec { classes: headless.then_some(0), ..Spec::new(net) }).ok()?;
     // Names do not depend on the number of classes.
     let names = layout.names(&graph);
     let graph = match classes(&names, &graph, index) {
