@@ -1,10 +1,11 @@
 //! Inference: batch norms folded, weights packed once, buffers shared by lifetime.
 
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
-use inception_kernels::View;
 use inception_kernels::conv::{ConvPlan, Epilogue, Operands};
 use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
+use inception_kernels::pool2d::AvgEpilogue;
+use inception_kernels::{View, ViewMut};
 
 use crate::device::Device;
 use crate::layout::{Layout, Place, conv_shape, has_relu, pool_shape};
@@ -86,7 +87,8 @@ impl Model {
     }
 
     /// Runs all nodes up to `last` on `input`, `[n, side, side, 3]`, and shows the value of each as soon as it is complete.
-    /// An up-projection that is computed together with the sum behind it has none of its own.
+    /// An up-projection that is computed together with the sum behind it has none of its own, nor has an average pool
+    /// that changed places with the convolution behind it.
     pub fn run_and_see(
         &self,
         input: &[f32],
@@ -95,7 +97,7 @@ impl Model {
         mut see: impl FnMut(NodeId, View),
     ) {
         self.run_nodes(input, last, scratch, |id, slots, n| {
-            if self.layout.fused(id).is_none() {
+            if self.layout.fused(id).is_none() && !self.layout.is_swapped(id) {
                 let place = self.layout.place(id);
                 see(id, place.view(&slots[self.slots[place.buffer]], n));
             }
@@ -129,6 +131,12 @@ impl Model {
     fn run_node(&self, id: NodeId, input: &[f32], n: usize, scratch: &mut Scratch) {
         let Scratch { slots, conv } = scratch;
         let Device { isa, ref pool, .. } = self.device;
+        if self.layout.is_swapped(id) {
+            return;
+        }
+        if let Some(avg) = self.layout.swapped(id) {
+            return self.run_swapped(id, avg, n, scratch);
+        }
         let node = self.graph.node(id);
         let target = self.layout.fused(id).unwrap_or(id);
         let place = self.layout.place(target);
@@ -160,7 +168,8 @@ impl Model {
             }
             Op::AvgPool { size, stride, pad, count_padding } => {
                 let shape = pool_shape(self.graph.input_shape(id), size, stride, pad);
-                shape.avg(pool, isa, count_padding, source(node.inputs[0]), place.view_mut(&mut out, n));
+                let (x, y) = (source(node.inputs[0]), place.view_mut(&mut out, n));
+                shape.avg(pool, isa, count_padding, x, AvgEpilogue::default(), y);
             }
             // Their inputs have written to their place.
             Op::Concat | Op::Residual { .. } => {}
@@ -175,6 +184,36 @@ impl Model {
             Op::L2Norm => elementwise::l2_norm(pool, source(node.inputs[0]), place.view_mut(&mut out, n)),
         }
         slots[slot] = out;
+    }
+}
+
+impl Model {
+    /// The 1×1 convolution `id` and the average pool before it, in the other order.
+    fn run_swapped(&self, id: NodeId, avg: NodeId, n: usize, scratch: &mut Scratch) {
+        let Device { isa, ref pool, .. } = self.device;
+        let Scratch { slots, conv } = scratch;
+        let (Op::AvgPool { size, stride, pad, count_padding }, Some(folded)) =
+            (&self.graph.node(avg).op, &self.convs[id.0])
+        else {
+            unreachable!("an average pool before a convolution");
+        };
+        let Folded { plan, packed, bias, relu } = folded;
+        let place = self.layout.place(id);
+        let [out_slot, sums_slot] = [place, self.layout.place(avg)].map(|p| self.slots[p.buffer]);
+        // The buffers that are written leave the list, so that all others can be read.
+        let [mut out, mut held] = [out_slot, sums_slot].map(|slot| std::mem::take(&mut slots[slot]));
+        let x = self.layout.place(self.graph.node(avg).inputs[0]);
+        let x = x.view(&slots[self.slots[x.buffer]], n);
+        let channels = place.shape.c;
+        let sums = &mut held[..n * place.shape.len()];
+        let operands = Operands { x, packed, next: self.packed_after(id), epilogue: Epilogue::default() };
+        plan.forward(pool, isa, operands, ViewMut::dense(sums, channels), conv);
+        let shape = pool_shape(self.graph.input_shape(avg), *size, *stride, *pad);
+        let epilogue = AvgEpilogue { bias: Some(bias), relu: *relu };
+        let (sums, y) = (View::dense(sums, channels), place.view_mut(&mut out, n));
+        shape.avg(pool, isa, *count_padding, sums, epilogue, y);
+        slots[out_slot] = out;
+        slots[sums_slot] = held;
     }
 }
 
@@ -215,9 +254,10 @@ fn assign_slots(graph: &Graph, layout: &Layout) -> (Vec<usize>, Vec<usize>) {
         let written = layout.place(layout.fused(id).unwrap_or(id)).buffer;
         let node = graph.node(id);
         let residual = layout.fused(id).map(|sum| graph.node(sum).inputs[0]);
+        let before_pool = layout.swapped(id).map(|avg| graph.node(avg).inputs[0]);
         first[written] = first[written].min(id.0);
         last[written] = last[written].max(id.0);
-        node.inputs.iter().chain(&residual).for_each(|&input| {
+        node.inputs.iter().chain(&residual).chain(&before_pool).for_each(|&input| {
             let read = layout.place(input).buffer;
             last[read] = last[read].max(id.0);
         });

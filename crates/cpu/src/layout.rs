@@ -42,6 +42,8 @@ pub struct Layout {
     sizes: Vec<usize>,
     /// For a linear up-projection whose only reader is a residual sum: that sum.
     fused: Vec<Option<NodeId>>,
+    /// For a 1×1 convolution behind an average pool that nobody else reads: that pool.
+    swapped: Vec<Option<NodeId>>,
 }
 
 impl Layout {
@@ -83,6 +85,7 @@ impl Layout {
                 }
             };
         }
+        let swapped = graph.ids().map(|id| swapped_pool(graph, &readers, id)).collect();
         let places = graph.ids().map(|id| {
             let (mut offset, mut owner) = (0, id);
             while let Some((concat, at)) = inside[owner.0] {
@@ -91,7 +94,7 @@ impl Layout {
             let shape = graph.node(id).shape;
             Place { buffer: buffers[id.0], offset, stride: graph.node(owner).shape.c, shape }
         });
-        Layout { places: places.collect(), sizes, fused }
+        Layout { places: places.collect(), sizes, fused, swapped }
     }
 
     /// Where the output of `id` lies.
@@ -106,6 +109,23 @@ impl Layout {
     pub fn fused(&self, id: NodeId) -> Option<NodeId> {
         self.fused[id.0]
     }
+    /// The average pool before the 1×1 convolution `id` with which it may change places: both are linear, one over
+    /// pixels, the other over channels, and behind the convolution there are fewer channels to average. The sums then
+    /// lie where the pool's output would.
+    pub fn swapped(&self, id: NodeId) -> Option<NodeId> {
+        self.swapped[id.0]
+    }
+    /// Whether `id` is such a pool.
+    pub fn is_swapped(&self, id: NodeId) -> bool {
+        self.swapped.contains(&Some(id))
+    }
+}
+
+fn swapped_pool(graph: &Graph, readers: &[usize], id: NodeId) -> Option<NodeId> {
+    let Op::Conv { out, kernel: [1, 1], stride: 1, .. } = graph.node(id).op else { return None };
+    let pool = graph.node(id).inputs[0];
+    let Op::AvgPool { stride: 1, .. } = graph.node(pool).op else { return None };
+    (readers[pool.0] == 1 && out <= graph.node(pool).shape.c).then_some(pool)
 }
 
 /// Shape of the convolution or linear layer `id`, `None` for other operations.

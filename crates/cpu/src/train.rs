@@ -14,6 +14,7 @@ use inception_kernels::conv::{ConvPlan, Epilogue, Operands};
 use inception_kernels::elementwise::{self, ResidualGrad};
 use inception_kernels::loss::cross_entropy;
 use inception_kernels::norm::{self, Affine, Normalized};
+use inception_kernels::pool2d::AvgEpilogue;
 use inception_kernels::{View, ViewMut};
 use rand::RngExt;
 
@@ -215,7 +216,8 @@ impl Trainer {
             }
             Op::AvgPool { size, stride, pad, count_padding } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
-                shape.avg(pool, isa, count_padding, source(node.inputs[0]), place.view_mut(&mut out, n));
+                let (x, y) = (source(node.inputs[0]), place.view_mut(&mut out, n));
+                shape.avg(pool, isa, count_padding, x, AvgEpilogue::default(), y);
             }
             // Their inputs have written to their place.
             Op::Concat | Op::Residual { .. } => {}

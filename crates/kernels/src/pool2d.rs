@@ -1,7 +1,20 @@
 //! Maximum and average pooling and their gradients.
 
+use crate::isa::{Kernel, Simd};
 use crate::view::Pixels;
 use crate::{Isa, Pool, View, ViewMut};
+
+/// Cells of the largest window.
+const CELLS: usize = 81;
+
+/// What happens to a mean before it is stored: `max(mean + bias, 0)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AvgEpilogue<'a> {
+    /// Added for each channel.
+    pub bias: Option<&'a [f32]>,
+    /// Whether negative values become zero; NaN stays NaN.
+    pub relu: bool,
+}
 
 /// A square window over pictures of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +62,13 @@ impl PoolShape {
         if count_padding { (self.size * self.size) as f32 } else { cells as f32 }
     }
 
-    fn each_output_row(&self, pool: &Pool, isa: Isa, batch: usize, f: impl Fn(usize, usize, usize) + Sync) {
-        let [oh, ow] = self.output();
+    fn each_output_row(&self, pool: &Pool, isa: Isa, reduce: Reduce, x: View, y: ViewMut) {
+        assert!(self.size * self.size <= CELLS, "windows of at most {CELLS} cells");
+        assert_eq!(x.channels(), y.channels());
+        let batch = self.batch(x.pixels(), y.pixels());
+        let (oh, y) = (self.output()[0], y.share());
         pool.run(batch * oh, |row| {
-            isa.vectorize(|| (0..ow).for_each(|ox| f(row / oh, row % oh, ox)));
+            isa.run(Row { shape: self, reduce, x: &x, y: &y, picture: row / oh, row: row % oh })
         });
     }
 
@@ -70,16 +86,7 @@ impl PoolShape {
 
     /// `y =` maximum over each window.
     pub fn max(&self, pool: &Pool, isa: Isa, x: View, y: ViewMut) {
-        let batch = self.batch(x.pixels(), y.pixels());
-        let y = y.share();
-        self.each_output_row(pool, isa, batch, |n, oy, ox| {
-            // SAFETY: each output pixel is written by one task.
-            let y = unsafe { y.pixel(self.output_pixel(n, oy, ox)) };
-            y.fill(f32::NEG_INFINITY);
-            for p in self.window(n, oy, ox) {
-                y.iter_mut().zip(x.pixel(p)).for_each(|(y, &x)| *y = if x > *y { x } else { *y });
-            }
-        });
+        self.each_output_row(pool, isa, Reduce::Max, x, y);
     }
 
     /// Backward of [`Self::max`]: all of `dy` goes to the first largest cell of its window.
@@ -109,21 +116,18 @@ impl PoolShape {
         });
     }
 
-    /// `y =` mean over each window.
-    pub fn avg(&self, pool: &Pool, isa: Isa, count_padding: bool, x: View, y: ViewMut) {
-        let batch = self.batch(x.pixels(), y.pixels());
-        let y = y.share();
-        self.each_output_row(pool, isa, batch, |n, oy, ox| {
-            // SAFETY: each output pixel is written by one task.
-            let y = unsafe { y.pixel(self.output_pixel(n, oy, ox)) };
-            y.fill(0.0);
-            let window = self.window(n, oy, ox);
-            let area = self.area(window.clone().count(), count_padding);
-            for p in window {
-                y.iter_mut().zip(x.pixel(p)).for_each(|(y, &x)| *y += x);
-            }
-            y.iter_mut().for_each(|y| *y /= area);
-        });
+    /// `y =` mean over each window, then the epilogue.
+    pub fn avg(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        count_padding: bool,
+        x: View,
+        epilogue: AvgEpilogue,
+        y: ViewMut,
+    ) {
+        assert!(epilogue.bias.is_none_or(|bias| bias.len() == x.channels()));
+        self.each_output_row(pool, isa, Reduce::Mean { count_padding, epilogue }, x, y);
     }
 
     /// Backward of [`Self::avg`].
@@ -159,5 +163,88 @@ impl PoolShape {
             pool.run(batch, |n| (n * area..(n + 1) * area).for_each(|p| unsafe { dx.pixel(p) }.fill(0.0)));
         }
         dx
+    }
+}
+
+/// What becomes of the cells of a window.
+#[derive(Clone, Copy)]
+enum Reduce<'a> {
+    Max,
+    Mean { count_padding: bool, epilogue: AvgEpilogue<'a> },
+}
+
+/// One row of the output, each vector of channels kept in a register over its window.
+struct Row<'a> {
+    shape: &'a PoolShape,
+    reduce: Reduce<'a>,
+    x: &'a View<'a>,
+    y: &'a Pixels<'a>,
+    picture: usize,
+    row: usize,
+}
+
+impl Kernel for Row<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let channels = self.x.channels();
+        for column in 0..self.shape.output()[1] {
+            let mut cells = [std::ptr::null(); CELLS];
+            let mut count = 0;
+            for pixel in self.shape.window(self.picture, self.row, column) {
+                cells[count] = self.x.pixel(pixel).as_ptr();
+                count += 1;
+            }
+            // SAFETY: each output pixel is written by one task.
+            let y = unsafe { self.y.pixel(self.shape.output_pixel(self.picture, self.row, column)) };
+            let (cells, y) = (&cells[..count], y.as_mut_ptr());
+            let mut c = 0;
+            while c < channels {
+                let lanes = S::LANES.min(channels - c);
+                // SAFETY: every cell and the output have `lanes` channels from `c` on.
+                unsafe {
+                    let value = self.reduce_vector(simd, cells, c, lanes);
+                    if lanes == S::LANES {
+                        simd.store(y.add(c), value);
+                    } else {
+                        simd.store_part(y.add(c), value, lanes);
+                    }
+                }
+                c += lanes;
+            }
+        }
+    }
+}
+
+impl Row<'_> {
+    /// `lanes` channels of a window from `c` on.
+    ///
+    /// # Safety
+    /// All cells, and the bias, have these channels.
+    #[inline(always)]
+    unsafe fn reduce_vector<S: Simd>(&self, simd: S, cells: &[*const f32], c: usize, lanes: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        let load = |p: *const f32| unsafe {
+            if lanes == S::LANES { simd.load(p.add(c)) } else { simd.load_part(p.add(c), lanes) }
+        };
+        match self.reduce {
+            Reduce::Max => {
+                let mut max = simd.splat(f32::NEG_INFINITY);
+                for &cell in cells {
+                    // Where the new value is not a number the old one stays.
+                    max = simd.max(load(cell), max);
+                }
+                max
+            }
+            Reduce::Mean { count_padding, epilogue } => {
+                let mut sum = simd.splat(0.0);
+                for &cell in cells {
+                    sum = simd.add(sum, load(cell));
+                }
+                let share = simd.splat(1.0 / self.shape.area(cells.len(), count_padding));
+                let bias = epilogue.bias.map_or(simd.splat(0.0), |bias| load(bias.as_ptr()));
+                let value = simd.mul_add(sum, share, bias);
+                if epilogue.relu { simd.max(simd.splat(0.0), value) } else { value }
+            }
+        }
     }
 }

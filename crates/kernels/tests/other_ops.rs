@@ -3,7 +3,7 @@
 use inception_kernels::elementwise::{self, ResidualGrad};
 use inception_kernels::loss::cross_entropy;
 use inception_kernels::norm::{self, Affine, Normalized};
-use inception_kernels::pool2d::PoolShape;
+use inception_kernels::pool2d::{AvgEpilogue, PoolShape};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
 
@@ -67,14 +67,18 @@ fn pools_match_the_reference() {
                 for count_padding in [false, true] {
                     let [y_expected, dx_expected] = reference::avg_pool(&window, c, count_padding, &x, &dy);
                     let mut y = wide(outputs);
-                    shape.avg(
-                        &pool,
-                        isa,
-                        count_padding,
-                        View::dense(&x, c),
-                        ViewMut::new(&mut y, c, c + gap),
-                    );
+                    let none = AvgEpilogue::default();
+                    let x_view = View::dense(&x, c);
+                    let y_view = ViewMut::new(&mut y, c, c + gap);
+                    shape.avg(&pool, isa, count_padding, x_view, none, y_view);
                     assert_close(&dense(&y), &y_expected, 1e-6, &what);
+                    let bias: Vec<f32> = (0..c).map(|i| i as f32 * 0.5 - 1.0).collect();
+                    let full = AvgEpilogue { bias: Some(&bias), relu: true };
+                    let y_view = ViewMut::new(&mut y, c, c + gap);
+                    shape.avg(&pool, isa, count_padding, x_view, full, y_view);
+                    let expected = y_expected.iter().zip(bias.iter().cycle());
+                    let expected: Vec<f64> = expected.map(|(y, &b)| (y + f64::from(b)).max(0.0)).collect();
+                    assert_close(&dense(&y), &expected, 1e-6, &what);
                     let mut dx = wide(x.len() / c);
                     let dx_view = ViewMut::new(&mut dx, c, c + gap);
                     shape.avg_grad(&pool, isa, count_padding, View::dense(&dy, c), true, dx_view);
