@@ -17,8 +17,12 @@ const CHANNELS: usize = 16;
 /// Maps smaller than this leave most of a tile of 36 outputs unused, and have more transformed weights than products.
 const SMALL: usize = 12;
 
+/// Channels in times channels out up to which the transformed weights of stride 2, five times the weights, do not cost
+/// more time than they save.
+const STRIDED: usize = 1 << 16;
+
 /// Outputs along an axis of every tile, the first the most exact.
-const TILES: [usize; 4] = [2, 4, 6, 8];
+const TILES: [usize; 5] = [2, 3, 4, 6, 8];
 
 impl ConvPlan {
     /// `shape` by every algorithm that can compute it.
@@ -30,12 +34,13 @@ impl ConvPlan {
 
     /// The first algorithm of those worth trying that can compute `shape`.
     pub fn choose(shape: ConvShape, precision: Precision) -> Algorithm {
-        let ConvShape { in_channels, out_channels, kernel, .. } = shape;
+        let ConvShape { in_channels, out_channels, kernel, stride, .. } = shape;
         if precision == Precision::Exact || in_channels.min(out_channels) < CHANNELS {
             return Algorithm::Direct;
         }
         let [oh, ow] = shape.output();
         let tile = match kernel {
+            [3, 3] if stride == 2 && oh.min(ow) >= SMALL && in_channels * out_channels <= STRIDED => [3, 3],
             [3, 3] if oh.min(ow) >= SMALL => [6, 6],
             [5, 5] if oh.min(ow) >= SMALL => [4, 4],
             [1, 7] => [1, 6],

@@ -1,4 +1,5 @@
-//! Winograd's convolution at stride 1: `m` outputs an axis from `n = m + r − 1` inputs, `n` instead of `m·r` products.
+//! Winograd's convolution: `m` outputs an axis from `n = m + r − 1` inputs, `n` instead of `m·r` products; 3×3 kernels at
+//! stride 2 too, with `n = 7` for `m = 3`.
 //!
 //! ```text
 //! V[ξ][tile][c]  = input transform of the tile's n × n pixels           ξ: one of the n × n products
@@ -48,11 +49,10 @@ pub(super) struct Winograd {
 impl Winograd {
     /// `m` outputs a tile, 1 along an axis where the kernel has one tap; why not, where it cannot be.
     pub(super) fn new(shape: ConvShape, m: [usize; 2]) -> Result<Self, &'static str> {
-        let n = [0, 1].map(|d| m[d] + shape.kernel[d] - 1);
-        if shape.stride != 1 {
-            return Err("its stride is not 1");
-        }
+        let n = [0, 1].map(|d| shape.stride * (m[d] - 1) + shape.kernel[d]);
         match [[n[0], m[0]], [n[1], m[1]]] {
+            [[7, 3], [7, 3]] if shape.stride == 2 => {}
+            _ if shape.stride != 1 => return Err("there are no transforms for its stride"),
             [[4, 2], [4, 2]] | [[6, 4], [6, 4]] | [[8, 6], [8, 6]] => {}
             [[6, 2], [6, 2]] | [[8, 4], [8, 4]] => {}
             [[1, 1], along] | [along, [1, 1]]
@@ -234,6 +234,7 @@ impl Kernel for Task<'_> {
         // SAFETY: the extents of all operands were checked, and V and M are this task's (see `Winograd::run`).
         unsafe {
             match [[ny, my], [nx, mx]] {
+                [[7, 3], [7, 3]] => self.go::<S, 7, 3, 7, 3>(simd),
                 [[4, 2], [4, 2]] => self.go::<S, 4, 2, 4, 2>(simd),
                 [[6, 4], [6, 4]] => self.go::<S, 6, 4, 6, 4>(simd),
                 [[8, 6], [8, 6]] => self.go::<S, 8, 6, 8, 6>(simd),
@@ -302,13 +303,13 @@ impl Task<'_> {
         tile: usize,
         i: usize,
     ) {
-        let ConvShape { input: [h, w], in_channels, pad, .. } = self.winograd.shape;
+        let ConvShape { input: [h, w], in_channels, stride: step, pad, .. } = self.winograd.shape;
         let [n, ty, tx] = self.position(tile);
         let mut pixels = [self.zeros.as_ptr(); POINTS];
         for y in 0..NY {
-            let sy = (ty * MY + y).wrapping_sub(pad[0]);
+            let sy = (step * ty * MY + y).wrapping_sub(pad[0]);
             for x in 0..NX {
-                let sx = (tx * MX + x).wrapping_sub(pad[1]);
+                let sx = (step * tx * MX + x).wrapping_sub(pad[1]);
                 if sy < h && sx < w {
                     pixels[y * NX + x] =
                         self.source.as_ptr().wrapping_add(((n * h + sy) * w + sx) * self.source.stride());
