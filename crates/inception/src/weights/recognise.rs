@@ -21,6 +21,8 @@ pub struct Recognised {
     share: f64,
     /// How many are there with their shape, too.
     fitting: usize,
+    /// Classes of the file's classifier, `None` where it has none.
+    classes: Option<usize>,
 }
 
 /// Below this share of matching names a file is not of a network but of another one.
@@ -93,7 +95,8 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
     let graph = build(&Spec::new(net)).ok()?;
     // Names do not depend on the number of classes.
     let names = layout.names(&graph);
-    let graph = match classes(&names, &graph, index) {
+    let classes = classes(&names, &graph, index);
+    let graph = match classes {
         Some(classes) if classes != graph.classes() => build(&Spec::new(net).classes(classes)).ok()?,
         _ => graph,
     };
@@ -105,7 +108,7 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
         index.get(foreign.name.as_str()).is_some_and(|(_, t)| t.shape == foreign.axes.shape(&param.shape))
     };
     let fitting = names.iter().zip(graph.params()).filter(fits).count();
-    Some(Recognised { layout, graph, names, share, fitting })
+    Some(Recognised { layout, graph, names, share, fitting, classes })
 }
 
 /// Classes of the file's classifier, `None` where it has none.
@@ -127,7 +130,7 @@ fn classes(names: &[Option<Foreign>], graph: &Graph, index: &Index) -> Option<us
 impl Recognised {
     /// Of two that match equally well: pytorch-fid has torchvision's names, 1008 classes and no auxiliary head.
     fn is_better(&self, other: &Recognised, index: &Index) -> bool {
-        let fid = self.graph.classes() == 1008 && !index.keys().any(|name| name.starts_with("AuxLogits."));
+        let fid = self.classes == Some(1008) && !index.keys().any(|name| name.starts_with("AuxLogits."));
         other.layout == Layout::Torchvision && self.layout == Layout::PytorchFid && fid
     }
 }
