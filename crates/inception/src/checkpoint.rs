@@ -78,6 +78,8 @@ pub struct Checkpoint {
     pub layout: Option<Layout>,
     /// What was done by rule when a foreign file was read, a sentence each.
     pub report: Vec<String>,
+    /// Settings of its preprocessing that are not known.
+    pub doubts: Vec<Doubt>,
     /// Tensors that are no part of the network, where they were asked for.
     pub extras: Vec<Extra>,
 }
@@ -86,6 +88,39 @@ impl Checkpoint {
     /// The layout of the published file that this is or was converted from.
     pub fn origin(&self) -> Option<Layout> {
         self.layout.or_else(|| Layout::find(self.metadata.provenance.layout.as_deref()?))
+    }
+}
+
+/// A setting of the preprocessing that a file describes in a way that is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Which.
+    pub setting: Setting,
+    /// What the file says, and what was expected.
+    pub reason: String,
+}
+
+/// A setting of the preprocessing that a flag can overrule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of the flags")]
+pub enum Setting {
+    ImgSize,
+    CropPct,
+    Interpolation,
+    Resize,
+    Range,
+}
+
+impl Setting {
+    /// The flag.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Setting::ImgSize => "--img-size",
+            Setting::CropPct => "--crop-pct",
+            Setting::Interpolation => "--interpolation",
+            Setting::Resize => "--resize",
+            Setting::Range => "--range",
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod published;
 mod recognise;
 pub mod recorded;
 mod rules;
+mod timm_config;
 
 pub use alias::AVERAGE;
 pub use assemble::{Extra, load};

@@ -2,13 +2,15 @@
 
 mod layout_files;
 
+use inception::data::{Interpolation, Range, Resize};
 use inception_graph::Layout;
-use layout_files::Ones;
+use layout_files::Plain;
+use serde_json::json;
 
 #[test]
 fn a_classifier_that_is_missing_or_renamed_is_not_taken_for_the_fid_network() {
     for renamed in [None, Some("fc.0.weight")] {
-        let text = Ones::new(Layout::Torchvision, "inception_v3.torchvision", 3, |tensors| {
+        let text = Plain::new(Layout::Torchvision, "inception_v3.torchvision", 3, |tensors| {
             let at = tensors.iter().position(|t| t.0 == "fc.weight").unwrap();
             match renamed {
                 Some(name) => tensors[at].0 = name.into(),
@@ -18,5 +20,85 @@ fn a_classifier_that_is_missing_or_renamed_is_not_taken_for_the_fid_network() {
         .refusal();
         assert!(text.contains("does not fit inception_v3.torchvision in the layout torchvision"), "{text}");
         assert!(text.contains("`fc.weight` [1000, 2048] is missing"), "{text}");
+    }
+}
+
+fn config(place: &Plain, config: serde_json::Value) {
+    std::fs::write(place.folder.path().join("config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn timms_config_counts_for_its_own_network_only() {
+    let place = Plain::new(Layout::Torchvision, "inception_v3.torchvision", 2, |_| {});
+    let about = json!({
+        "tag": "gluon_in1k", "input_size": [3, 320, 320], "crop_pct": 1.0, "crop_mode": "squash",
+        "interpolation": "bilinear", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    });
+    for described in
+        [json!({"architecture": "inception_v3", "label_names": ["ant", "bee"], "pretrained_cfg": about}), {
+            let mut flat = about.clone();
+            flat["architecture"] = json!("gluon_inception_v3");
+            flat["label_names"] = json!(["ant", "bee"]);
+            flat
+        }]
+    {
+        config(&place, described);
+        let found = place.open().unwrap();
+        let (preprocessing, eval) = (found.metadata.preprocessing, found.metadata.preprocessing.eval);
+        assert_eq!((found.metadata.img_size, found.graph.img_size()), (320, 320));
+        assert_eq!((eval.crop_pct, eval.resize), (1.0, Resize::Squash));
+        assert_eq!((eval.interpolation, preprocessing.range), (Interpolation::Bilinear, Range::Imagenet));
+        assert_eq!(found.metadata.classes, ["ant", "bee"]);
+        assert!(
+            found.report[0].contains("inception_v3.gluon_in1k, from the config.json"),
+            "{:?}",
+            found.report
+        );
+    }
+    config(&place, json!({"architecture": "inception_resnet_v2", "pretrained_cfg": about}));
+    let found = place.open().unwrap();
+    assert_eq!((found.metadata.img_size, found.metadata.preprocessing.range), (299, Range::Signed));
+    assert!(found.report[0].contains("is of inception_resnet_v2.gluon_in1k: not used"), "{:?}", found.report);
+    config(&place, json!({"architecture": "inception_v3", "pretrained_cfg": {}}));
+    let found = place.open().unwrap();
+    assert_eq!(found.metadata.preprocessing.eval.interpolation, Interpolation::Bicubic);
+
+    let slim = Plain::new(Layout::Slim, "inception_v3", 2, |_| {});
+    config(&slim, json!({"architecture": "inception_v3", "pretrained_cfg": about}));
+    let found = slim.open().unwrap();
+    assert_eq!((found.metadata.img_size, found.metadata.preprocessing.range), (299, Range::Signed));
+    assert_eq!(found.metadata.preprocessing.eval.interpolation, Interpolation::BilinearTf1);
+}
+
+#[test]
+fn what_timms_config_says_in_an_unknown_way_needs_the_flag() {
+    let place = Plain::new(Layout::Torchvision, "inception_v3.torchvision", 2, |_| {});
+    image::RgbImage::new(9, 9).save(place.folder.path().join("x.png")).unwrap();
+    let run = |args: &[&str]| {
+        let all = [&["predict", "-w", "x.safetensors", "x.png"], args].concat();
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_inception"))
+            .args(all)
+            .current_dir(place.folder.path())
+            .output()
+            .unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    for (field, value, flag) in [
+        ("crop_pct", json!(2.5), "--crop-pct"),
+        ("crop_mode", json!("border"), "--resize"),
+        ("interpolation", json!("random"), "--interpolation"),
+        ("mean", json!([0.1, 0.2, 0.3]), "--range"),
+        ("input_size", json!([3, 299, 224]), "--img-size"),
+    ] {
+        config(&place, json!({"architecture": "inception_v3", "pretrained_cfg": {field: value}}));
+        let (code, text) = run(&[]);
+        assert_eq!(code, Some(65), "{field}: {text}");
+        assert!(text.contains(field) && text.contains(&format!("say what is right with {flag}")), "{text}");
+        assert!(inception::checkpoint::load(&place.path()).is_err(), "{field}");
+        if field == "mean" {
+            assert_eq!(run(&["--range", "imagenet"]).0, Some(0));
+        }
+        let found = place.open().unwrap();
+        assert_eq!(found.doubts.iter().map(|d| d.setting.flag()).collect::<Vec<_>>(), [flag]);
     }
 }

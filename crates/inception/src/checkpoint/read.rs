@@ -12,8 +12,11 @@ use crate::weights::{self, Extra};
 
 /// Reads the network, its weights and its metadata from a checkpoint or a file that another program published.
 pub fn load(path: &Path) -> Result<(Graph, Weights, Metadata), CheckpointError> {
-    let Checkpoint { graph, weights, metadata, .. } = open(path, None, false)?;
-    Ok((graph, weights, metadata))
+    let Checkpoint { graph, weights, metadata, doubts, .. } = open(path, None, false)?;
+    match doubts.into_iter().next() {
+        None => Ok((graph, weights, metadata)),
+        Some(doubt) => Err(CheckpointError::Metadata { path: path.into(), reason: doubt.reason }),
+    }
 }
 
 /// Reads a file of weights, ours or another program's. `net` settles which of several networks with the same tensors is
@@ -65,7 +68,7 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
             extras.push(Extra { name: name.into(), dtype, shape, bytes });
         }
     }
-    Ok(Checkpoint { graph, weights, metadata, layout: None, report: Vec::new(), extras })
+    Ok(Checkpoint { graph, weights, metadata, layout: None, report: Vec::new(), doubts: Vec::new(), extras })
 }
 
 fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {

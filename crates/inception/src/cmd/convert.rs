@@ -11,7 +11,7 @@ use serde_json::Map;
 use super::stdout;
 use super::weights::known;
 use crate::checkpoint::{self, Checkpoint, Out, Values};
-use crate::exit::{Exit, UsageError};
+use crate::exit::{BadData, Exit, UsageError};
 use crate::weights::{AVERAGE, Extra};
 
 const NOTES: &str = "\
@@ -70,6 +70,10 @@ pub fn run(args: ConvertArgs) -> Result<Exit> {
         );
     }
     let mut found = checkpoint::open(&args.input, known(args.model.as_ref())?, true)?;
+    if let Some(doubt) = found.doubts.first() {
+        let input = args.input.display();
+        return Err(BadData(format!("{input}: {}; correct it there, or move it away", doubt.reason)).into());
+    }
     if let Some(file) = &args.class_names {
         found.metadata.classes = class_names(file, found.graph.classes())?;
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use inception_formats::{Dtype, TensorFile};
-use inception_graph::{Role, Weights};
+use inception_graph::{Role, Spec, Weights, build};
 
 use super::alias;
 use super::imagenet;
 use super::preset;
 use super::recognise::{self, Index, Recognised};
 use super::rules::{self, Reason};
+use super::timm_config;
 use crate::checkpoint::{Checkpoint, CheckpointError, Metadata, TensorProblem, not_finite};
 
 /// A tensor that is kept beside the network, so that the file can be made again.
@@ -72,10 +73,23 @@ pub fn load(
     }
 
     let auxiliary = left.contains_key(&Reason::AuxiliaryHead);
-    let mut preprocessing = preset::preprocessing(layout, &found.graph.spec().net, auxiliary);
-    let tag = preset::beside(&path, &mut preprocessing)
-        .map_err(|reason| CheckpointError::Metadata { path: path.clone(), reason })?;
+    let net = found.graph.spec().net.clone();
+    let mut preprocessing = preset::preprocessing(layout, &net, auxiliary);
+    let (mut graph, mut classes, mut doubts) = (found.graph, None, Vec::new());
     let mut report = vec![];
+    match timm_config::beside(&path) {
+        Some(config) if config.describes(layout, &net) => {
+            let mut img_size = graph.img_size();
+            doubts = config.apply(&mut preprocessing, &mut img_size);
+            graph = build(&Spec { img_size: Some(img_size), ..graph.spec().clone() })
+                .map_err(|source| CheckpointError::Graph { path: path.clone(), source })?;
+            classes = config.classes(graph.classes());
+            report.push(format!("preprocessing of {}, from the config.json beside it", config.name()));
+            report.extend(doubts.iter().map(|doubt| doubt.reason.clone()));
+        }
+        Some(config) => report.push(format!("the config.json beside it is of {}: not used", config.name())),
+        None => {}
+    }
     if let Some(prefix) = standard.prefix {
         report.push(format!("`{prefix}` taken off every name"));
     }
@@ -97,11 +111,8 @@ pub fn load(
     if gammas > 0 {
         report.push(format!("{gammas} batch norms without a scale: ones"));
     }
-    if let Some(tag) = &tag {
-        report.push(format!("preprocessing of {tag}, from the config.json beside it"));
-    }
-    let classes = found.graph.classes();
-    if classes == 1001 {
+    let count = graph.classes();
+    if count == 1001 {
         report.push("1001 classes: class 0 is the background, the others are ImageNet's".into());
     }
     let mut extras = Vec::new();
@@ -112,8 +123,9 @@ pub fn load(
             extras.push(Extra { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, bytes });
         }
     }
-    let mut metadata = Metadata::new(&found.graph, imagenet::names(classes), preprocessing);
-    metadata.background = (classes == 1001).then_some(0);
+    let mut metadata =
+        Metadata::new(&graph, classes.unwrap_or_else(|| imagenet::names(count)), preprocessing);
+    metadata.background = (count == 1001).then_some(0);
     metadata.provenance.source = Some(format!(
         "{} ({}, layout {})",
         path.file_name().unwrap_or_default().to_string_lossy(),
@@ -121,7 +133,7 @@ pub fn load(
         layout.name()
     ));
     metadata.provenance.layout = Some(layout.name().into());
-    Ok(Checkpoint { graph: found.graph, weights, metadata, layout: Some(layout), report, extras })
+    Ok(Checkpoint { graph, weights, metadata, layout: Some(layout), report, doubts, extras })
 }
 
 /// What is missing or misshapen.

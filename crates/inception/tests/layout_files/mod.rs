@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use inception::checkpoint::{self, Checkpoint, CheckpointError, Out, Values};
 use inception::weights::formula;
 use inception_formats::Dtype;
-use inception_graph::{Graph, Layout, Spec, Weights, build};
+use inception_graph::{Graph, Layout, Role, Spec, Weights, build};
 use tempfile::TempDir;
 
 /// Names, shapes and values in the order of a file.
@@ -52,20 +52,23 @@ pub(crate) fn write(
     checkpoint::write(path, serde_json::Map::new(), out.collect()).unwrap();
 }
 
-/// A folder with one file of weights, all ones, for what does not depend on the values.
-pub(crate) struct Ones {
+/// A folder with one file of weights, zeros and ones, for what does not depend on the values.
+pub(crate) struct Plain {
     pub(crate) folder: TempDir,
 }
 
-impl Ones {
+impl Plain {
     /// `net` with `classes` in `layout`, changed by `edit`.
     pub(crate) fn new(layout: Layout, net: &str, classes: usize, edit: impl FnOnce(&mut Tensors)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let graph = build(&Spec::new(net).classes(classes)).unwrap();
         let mut weights = Weights::zeros(&graph);
-        weights.data.fill(1.0);
+        for i in 0..weights.params().len() {
+            let one = matches!(weights.params()[i].role, Role::Gamma | Role::Variance);
+            weights.get_mut(i).fill(f32::from(u8::from(one)));
+        }
         write(&folder.path().join("x.safetensors"), layout, &graph, &weights, edit);
-        Ones { folder }
+        Plain { folder }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
