@@ -57,9 +57,12 @@ checkpoint = {
     "state_dict_ema": average, "state_dict": parallel, "lr": 0.045, "done": True, "history": [1, 2.5, None, {3}],
     "big": 1 << 80, "size": torch.Size([1, 2]), "device": torch.device("cpu"),
 }
-save("checkpoint", checkpoint, parallel)
-save("checkpoint_legacy", checkpoint, parallel, _use_new_zipfile_serialization=False)
+# The averages, as timm evaluates.
+save("checkpoint", checkpoint, average)
+save("checkpoint_legacy", checkpoint, average, _use_new_zipfile_serialization=False)
 save("only_ema", {"ema": average, "optimizer": optimizer.state_dict()}, average)
+# An average of some of the weights is no network.
+save("partial_ema", {"model": parallel, "model_ema": dict(list(average.items())[:2])}, parallel)
 
 base = torch.arange(24, dtype=torch.float32)
 views = {

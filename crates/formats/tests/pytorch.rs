@@ -11,12 +11,13 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pytorch").join(name)
 }
 
-const SOUND: [&str; 10] = [
+const SOUND: [&str; 11] = [
     "state",
     "legacy",
     "checkpoint",
     "checkpoint_legacy",
     "only_ema",
+    "partial_ema",
     "views",
     "views_legacy",
     "types",
@@ -53,11 +54,11 @@ fn the_types_are_all_there() {
 }
 
 #[test]
-fn a_checkpoint_tells_what_was_taken_and_what_was_left() {
+fn the_averages_of_a_checkpoint_are_taken_and_what_is_left_is_told() {
     for name in ["checkpoint.pth", "checkpoint_legacy.pth"] {
         let file = open(&fixture(name)).unwrap();
-        let left = "epoch, arch, best_acc1, optimizer, state_dict_ema, lr, done, history, big, size, device";
-        let texts = [("taken", "state_dict"), ("left", left)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let left = "epoch, arch, best_acc1, optimizer, state_dict, lr, done, history, big, size, device";
+        let texts = [("taken", "state_dict_ema"), ("left", left)].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(file.texts(), texts);
         assert!(file.tensors().iter().all(|tensor| tensor.name.starts_with("module.")));
     }

@@ -2,9 +2,11 @@
 
 mod layout_files;
 
+use inception::checkpoint;
 use inception::data::{Interpolation, Range, Resize};
-use inception_graph::Layout;
-use layout_files::Plain;
+use inception::weights::formula;
+use inception_graph::{Graph, Layout, Spec, build};
+use layout_files::{Plain, pth, tensors};
 use serde_json::json;
 
 #[test]
@@ -21,6 +23,11 @@ fn a_classifier_that_is_missing_or_renamed_is_not_taken_for_the_fid_network() {
         assert!(text.contains("does not fit inception_v3.torchvision in the layout torchvision"), "{text}");
         assert!(text.contains("`fc.weight` [1000, 2048] is missing"), "{text}");
     }
+}
+
+/// FaceNet's network, the smallest that needs no other size.
+fn facenet() -> Graph {
+    build(&Spec::new("inception_resnet_v1.facenet")).unwrap()
 }
 
 fn config(place: &Plain, config: serde_json::Value) {
@@ -101,4 +108,20 @@ fn what_timms_config_says_in_an_unknown_way_needs_the_flag() {
         let found = place.open().unwrap();
         assert_eq!(found.doubts.iter().map(|d| d.setting.flag()).collect::<Vec<_>>(), [flag]);
     }
+}
+
+#[test]
+fn the_averages_of_a_training_checkpoint_are_taken_and_told() {
+    let (graph, layout) = (facenet(), Layout::FacenetPytorch);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pth");
+    let [raw, average] = [1, 2].map(|seed| formula::weights(&graph, layout, seed));
+    let [raw, average_tensors] = [&raw, &average].map(|weights| tensors(layout, &graph, weights));
+    pth(&path, &[("epoch", &vec![]), ("state_dict", &raw), ("state_dict_ema", &average_tensors)]);
+    let found = checkpoint::open(&path, None, false).unwrap();
+    assert!(found.weights.data == average.data);
+    assert_eq!(
+        found.report,
+        ["weights of `state_dict_ema` taken", "left in the checkpoint: epoch, state_dict"]
+    );
 }

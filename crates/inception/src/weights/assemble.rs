@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inception_formats::{Dtype, TensorFile};
+use inception_formats::{Dtype, Format, TensorFile};
 use inception_graph::{Role, Spec, Weights, build};
 
 use super::alias;
@@ -89,6 +89,11 @@ pub fn load(
         }
         Some(config) => report.push(format!("the config.json beside it is of {}: not used", config.name())),
         None => {}
+    }
+    if format == Format::Pytorch {
+        let text = |key: &str| file.texts().iter().find(|(k, _)| k == key).map(|(_, text)| text.as_str());
+        report.extend(text("taken").map(|taken| format!("weights of `{taken}` taken")));
+        report.extend(text("left").map(|left| format!("left in the checkpoint: {left}")));
     }
     if let Some(prefix) = standard.prefix {
         report.push(format!("`{prefix}` taken off every name"));
