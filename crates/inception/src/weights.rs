@@ -11,6 +11,7 @@ mod alias;
 mod assemble;
 pub mod formula;
 pub mod imagenet;
+mod prefix;
 mod preset;
 pub mod published;
 mod recognise;

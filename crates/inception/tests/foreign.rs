@@ -125,3 +125,39 @@ fn the_averages_of_a_training_checkpoint_are_taken_and_told() {
         ["weights of `state_dict_ema` taken", "left in the checkpoint: epoch, state_dict"]
     );
 }
+
+#[test]
+fn whatever_stands_in_front_of_all_names_is_taken_off() {
+    for (layout, prefix) in [
+        (Layout::FacenetPytorch, "_orig_mod.module."),
+        (Layout::FacenetPytorch, "net.encoder."),
+        (Layout::Facenet, "tower_0/"),
+    ] {
+        let place = Plain::new(layout, "inception_resnet_v1.facenet", 0, |tensors| {
+            tensors.iter_mut().for_each(|t| t.0.insert_str(0, prefix));
+            match layout {
+                Layout::Facenet => tensors.push(("global_step".into(), vec![], vec![3.0])),
+                _ => tensors.push(("criterion.weight".into(), vec![2], vec![1.0, 2.0])),
+            }
+        });
+        let found = place.open().unwrap();
+        assert_eq!(found.layout, Some(layout));
+        assert_eq!(found.report[0], format!("`{prefix}` taken off the names"));
+        let left =
+            ["1 tensor beside the network left out, the first `criterion.weight`", "global_step left out"];
+        assert!(left.contains(&found.report[1].as_str()), "{:?}", found.report);
+    }
+}
+
+#[test]
+fn a_new_head_outside_the_prefix_is_the_networks_and_a_layer_behind_it_is_not() {
+    let wrapped = |more: Option<&str>| {
+        Plain::new(Layout::Torchvision, "inception_v3.torchvision", 2, |tensors| {
+            tensors.iter_mut().filter(|t| !t.0.starts_with("fc.")).for_each(|t| t.0.insert_str(0, "base."));
+            tensors.extend(more.map(|name| (name.into(), vec![3, 2], vec![0.5; 6])));
+        })
+    };
+    assert_eq!(wrapped(None).open().unwrap().graph.classes(), 2);
+    let text = wrapped(Some("head.weight")).refusal();
+    assert!(text.contains("`head.weight` is not a tensor of the network"), "{text}");
+}

@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use inception_formats::TensorFile;
 use inception_graph::numbered;
 
+use super::prefix;
+
 /// What a training program of TensorFlow appends to the name of a weight's moving average.
 pub const AVERAGE: &str = "/ExponentialMovingAverage";
 
@@ -16,17 +18,22 @@ pub(super) struct Standard {
     pub(super) names: Vec<String>,
     /// How many moving averages stand in for the weights.
     pub(super) averages: usize,
-    /// What wrapped every name, for example `module.`.
-    pub(super) prefix: Option<&'static str>,
+    /// What stood in front of them, for example `module.`.
+    pub(super) prefix: Option<String>,
+    /// Which names were without it and are of no network.
+    pub(super) outside: Vec<bool>,
 }
 
 pub(super) fn standard(file: &TensorFile) -> Standard {
     let mut names: Vec<String> = file.tensors().iter().map(|t| t.name.clone()).collect();
-    let prefix = ["module.", "model."].into_iter().find(|p| names.iter().all(|n| n.starts_with(p)));
-    if let Some(prefix) = prefix {
-        names.iter_mut().for_each(|name| *name = name[prefix.len()..].into());
+    for name in &mut names {
+        *name = name.replace("_layer_checkpoint_dependencies/", "layers/");
     }
     let averages = take_averages(&mut names);
+    let (prefix, outside) = match prefix::take_off(&mut names) {
+        Some((prefix, outside)) => (Some(prefix), outside),
+        None => (None, vec![false; names.len()]),
+    };
     if names.iter().any(|name| is_keras(name)) {
         names = keras(&names);
     }
@@ -36,11 +43,9 @@ pub(super) fn standard(file: &TensorFile) -> Standard {
     for name in &mut names {
         if let Some(rest) = name.strip_prefix("last_linear.").filter(|_| cadene) {
             *name = format!("classif.{rest}");
-        } else if let Some(rest) = name.strip_prefix("_layer_checkpoint_dependencies/") {
-            *name = format!("layers/{rest}");
         }
     }
-    Standard { names, averages, prefix }
+    Standard { names, averages, prefix, outside }
 }
 
 fn take_averages(names: &mut [String]) -> usize {

@@ -46,14 +46,14 @@ pub fn load(
     for (i, (name, tensor)) in
         names.iter().zip(file.tensors()).enumerate().filter(|(i, _)| !taken.contains(i))
     {
-        match rules::reason(layout, format, name, tensor) {
+        match rules::reason(layout, format, name, tensor, standard.outside[i]) {
             Some(reason) => left.entry(reason).or_default().push(i),
             None => unexpected.push(i),
         }
     }
     let mut problems = differences(&found, &index);
     problems.extend(unexpected.iter().map(|&i| TensorProblem::Extra {
-        name: names[i].clone(),
+        name: file.tensors()[i].name.clone(),
         nearest: nearest(&names[i], found.names.iter().flatten().map(|f| f.name.as_str())),
     }));
     let path = file.path().to_path_buf();
@@ -96,7 +96,7 @@ pub fn load(
         report.extend(text("left").map(|left| format!("left in the checkpoint: {left}")));
     }
     if let Some(prefix) = standard.prefix {
-        report.push(format!("`{prefix}` taken off every name"));
+        report.push(format!("`{prefix}` taken off the names"));
     }
     if standard.averages > 0 {
         report.push(format!("{} moving averages taken in place of the weights", standard.averages));
@@ -106,7 +106,10 @@ pub fn load(
     if let Some(first) = narrow.first() {
         report.push(format!("{} tensors of {} and the like turned into F32", narrow.len(), first.name()));
     }
-    report.extend(left.iter().map(|(reason, tensors)| reason.describe(tensors.len())));
+    report.extend(left.iter().map(|(reason, tensors)| {
+        let names: Vec<&str> = tensors.iter().map(|&i| file.tensors()[i].name.as_str()).collect();
+        reason.describe(&names)
+    }));
     let gammas = found
         .names
         .iter()

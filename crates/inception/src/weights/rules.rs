@@ -22,11 +22,14 @@ pub(super) enum Reason {
     Identities,
     /// Constants of a frozen graph that are no weights.
     Constants,
+    /// Values that a training program keeps beside the network, such as the weights of a loss.
+    Outside,
 }
 
 impl Reason {
-    /// A sentence about `count` such tensors.
-    pub(super) fn describe(self, count: usize) -> String {
+    /// A sentence about the tensors of such `names`.
+    pub(super) fn describe(self, names: &[&str]) -> String {
+        let count = names.len();
         let s = if count == 1 { "" } else { "s" };
         match self {
             Reason::AuxiliaryHead => {
@@ -38,6 +41,10 @@ impl Reason {
             Reason::NotAveraged => format!("{count} weight{s} left out, their moving averages were taken"),
             Reason::Identities => {
                 format!("classifier of identities: {count} tensor{s} left out, the answer is the embedding")
+            }
+            Reason::Outside => {
+                let first = names[..count.min(3)].join("`, `");
+                format!("{count} tensor{s} beside the network left out, the first `{first}`")
             }
             Reason::Constants => format!("{count} constant{s} of the graph left out, which are no weights"),
         }
@@ -57,8 +64,15 @@ const WEIGHTS: [&str; 9] = [
     "/bias",
 ];
 
-/// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be.
-pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor) -> Option<Reason> {
+/// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be. What lies
+/// `outside` of the prefix that the network's names have and has two extents may be a layer that follows the network.
+pub(super) fn reason(
+    layout: Layout,
+    format: Format,
+    name: &str,
+    tensor: &Tensor,
+    outside: bool,
+) -> Option<Reason> {
     if name.ends_with(NOT_AVERAGED) {
         return Some(Reason::NotAveraged);
     }
@@ -76,7 +90,7 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
             } else if layout == Layout::FacenetPytorch && name.starts_with("logits.") {
                 Some(Reason::Identities)
             } else {
-                None
+                (outside && tensor.shape.len() < 2).then_some(Reason::Outside)
             }
         }
         Layout::Slim | Layout::Facenet | Layout::Inception2015 => {
