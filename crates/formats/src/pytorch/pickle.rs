@@ -39,7 +39,8 @@ pub(crate) fn read(input: &mut impl BufRead, values: &mut Values) -> Result<Id, 
     }
     if let Some(name) = machine.foreign {
         return Err(Problem::Refused(format!(
-            "it refers to `{name}`, which is neither a tensor nor a plain value"
+            "it refers to `{name}`, which is neither a tensor nor a plain value; {}",
+            rebuild::ADVICE
         )));
     }
     machine.stack.pop().ok_or_else(empty)
@@ -202,7 +203,8 @@ impl<R: BufRead> Machine<'_, R> {
                     let _keywords = self.pop()?;
                 }
                 let (_arguments, class) = (self.pop()?, self.pop()?);
-                return Err(rebuild::instance(self.values, class));
+                let made = rebuild::instance(self.values, class)?;
+                self.push(made);
             }
             b'i' => {
                 let name = format!("{}.{}", self.line()?, self.line()?);
@@ -210,7 +212,8 @@ impl<R: BufRead> Machine<'_, R> {
             }
             b'o' => {
                 let items = self.since_mark()?;
-                return Err(rebuild::instance(self.values, *items.first().ok_or_else(empty)?));
+                let made = rebuild::instance(self.values, *items.first().ok_or_else(empty)?)?;
+                self.push(made);
             }
             b'Q' => {
                 let id = self.pop()?;
