@@ -25,9 +25,9 @@ use inception_graph::{Graph, Layout, Spec, Weights};
 use serde::{Deserialize, Serialize};
 
 pub use error::{CheckpointError, TensorProblem};
-pub(crate) use read::not_finite;
+pub(crate) use read::{described, not_finite};
 pub use read::{load, open};
-pub use write::{Out, Values, save, save_with, write};
+pub use write::{Out, Values, description, save, save_with, write};
 
 use crate::data::Preprocessing;
 use crate::weights::Extra;
@@ -37,6 +37,9 @@ pub const FORMAT: &str = "inception/1";
 
 /// What the names of tensors begin with that are no part of the network.
 const EXTRA: &str = "extra/";
+
+/// Key of the metadata in a file with another program's names, as one JSON text.
+const DESCRIPTION: &str = "inception";
 
 /// Keys whose values are plain text; all others hold JSON.
 const PLAIN: [&str; 2] = ["format", "net"];
@@ -139,12 +142,24 @@ pub struct Provenance {
     /// Layout of that file, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
+    /// How that file had the network's tensors where its layout says otherwise, by our names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tensors: BTreeMap<String, Original>,
+}
+
+/// A tensor of a published file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Its name there.
+    pub name: String,
+    /// Type of its values there.
+    pub dtype: String,
 }
 
 impl Default for Provenance {
     fn default() -> Self {
         let tool = concat!("inception ", env!("CARGO_PKG_VERSION")).into();
-        Provenance { tool, recipe: None, data: None, source: None, layout: None }
+        Provenance { tool, recipe: None, data: None, source: None, layout: None, tensors: BTreeMap::new() }
     }
 }
 

@@ -83,12 +83,14 @@ pub enum TensorProblem {
         /// Its shape in the file.
         found: Vec<usize>,
     },
-    /// It holds other numbers than `F32`.
+    /// It holds numbers of another type.
     Type {
         /// Its name.
         name: String,
+        /// Types that are read.
+        expected: Vec<Dtype>,
         /// Type in the file.
-        found: String,
+        found: Dtype,
     },
     /// Some of its values are infinite or not a number.
     NotFinite {
@@ -102,13 +104,13 @@ pub enum TensorProblem {
 }
 
 impl TensorProblem {
-    /// How the tensor that was `found` under `name` differs from one of the `expected` shape and a type that `fits`;
+    /// How the tensor that was `found` under `name` differs from one of the `expected` shape and one of `types`;
     /// `nearest` looks for another name where there is none.
     pub(crate) fn of(
         name: &str,
         expected: &[usize],
         found: Option<&Tensor>,
-        fits: impl Fn(Dtype) -> bool,
+        types: &[Dtype],
         nearest: impl FnOnce() -> Option<String>,
     ) -> Option<Self> {
         let (name, expected) = (name.to_string(), expected.to_vec());
@@ -117,8 +119,8 @@ impl TensorProblem {
             Some(tensor) if tensor.shape != expected => {
                 Some(TensorProblem::Shape { name, expected, found: tensor.shape.clone() })
             }
-            Some(tensor) if !fits(tensor.dtype) => {
-                Some(TensorProblem::Type { name, found: tensor.dtype.name().into() })
+            Some(tensor) if !types.contains(&tensor.dtype) => {
+                Some(TensorProblem::Type { name, expected: types.to_vec(), found: tensor.dtype })
             }
             Some(_) => None,
         }
@@ -149,7 +151,10 @@ impl std::fmt::Display for TensorProblem {
             TensorProblem::Shape { name, expected, found } => {
                 write!(f, "`{name}` has shape {found:?}, expected {expected:?}")
             }
-            TensorProblem::Type { name, found } => write!(f, "`{name}` has type {found}, expected F32"),
+            TensorProblem::Type { name, expected, found } => {
+                let expected: Vec<&str> = expected.iter().map(|dtype| dtype.name()).collect();
+                write!(f, "`{name}` has type {}, expected {}", found.name(), expected.join(" or "))
+            }
             TensorProblem::NotFinite { name, bad, len } => {
                 write!(f, "`{name}` has {bad} values of {len} that are infinite or not a number")
             }

@@ -7,7 +7,7 @@ use inception_formats::{Dtype, Tensor, TensorFile};
 use inception_graph::{Graph, Param, Weights, build};
 use serde_json::{Map, Value};
 
-use super::{Checkpoint, CheckpointError, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem};
+use super::{Checkpoint, CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem};
 use crate::weights::{self, Extra};
 
 /// Reads the network, its weights and its metadata from a checkpoint or a file that another program published.
@@ -87,7 +87,17 @@ fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {
         value.map(|v| (key.clone(), v)).map_err(|e| format!("`{key}` is not JSON: {e}"))
     };
     let fields = texts.into_iter().map(parse).collect::<Result<Map<_, _>, _>>()?;
-    let metadata: Metadata = serde_json::from_value(Value::Object(fields)).map_err(|e| e.to_string())?;
+    checked(serde_json::from_value(Value::Object(fields)).map_err(|e| e.to_string())?)
+}
+
+/// What [`super::description`] wrote among the texts of a file in another program's layout.
+pub(crate) fn described(texts: &[(String, String)]) -> Result<Option<Metadata>, String> {
+    let Some((_, text)) = texts.iter().find(|(key, _)| key == DESCRIPTION) else { return Ok(None) };
+    let metadata = serde_json::from_str(text).map_err(|e| format!("`{DESCRIPTION}`: {e}"))?;
+    checked(metadata).map(Some)
+}
+
+fn checked(metadata: Metadata) -> Result<Metadata, String> {
     if let Some(background) = metadata.background.filter(|&b| b >= metadata.classes.len()) {
         return Err(format!("background class {background} of {} classes", metadata.classes.len()));
     }
@@ -112,8 +122,7 @@ fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<Option<usize>>, Vec
         tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
     for Param { name, shape, .. } in params {
         let place = places.get(name.as_str()).copied();
-        let problem =
-            TensorProblem::of(name, shape, place.map(|i| &tensors[i]), |d| d == Dtype::F32, || None);
+        let problem = TensorProblem::of(name, shape, place.map(|i| &tensors[i]), &[Dtype::F32], || None);
         sources.push(place.filter(|_| problem.is_none()));
         problems.extend(problem);
     }

@@ -8,7 +8,7 @@ use inception_graph::numbered;
 use super::prefix;
 
 /// What a training program of TensorFlow appends to the name of a weight's moving average.
-pub const AVERAGE: &str = "/ExponentialMovingAverage";
+const AVERAGE: &str = "/ExponentialMovingAverage";
 
 /// Marks the weight itself where its moving average takes its place.
 pub(super) const NOT_AVERAGED: &str = " (not averaged)";

@@ -44,3 +44,24 @@ pub(super) fn preprocessing(layout: Layout, net: &str, auxiliary: bool) -> Prepr
     };
     Preprocessing { eval, range, channels: Channels::Rgb, exif: false, alpha: Alpha::Drop, decoder }
 }
+
+/// What the tensors cannot tell, and how to say otherwise.
+pub(super) fn assumption(layout: Layout, auxiliary: bool) -> Option<&'static str> {
+    match layout {
+        Layout::Torchvision if auxiliary => Some(
+            "assumed torchvision's preprocessing with transform_input=True; without it use `--range imagenet`",
+        ),
+        Layout::Torchvision => Some(
+            "assumed timm's preprocessing: 341, bicubic, [-1,1]; if it is of gluon_in1k use `--range imagenet`, if of \
+             torchvision `--crop-pct 0.8742 --interpolation bilinear` and, with transform_input=False, `--range imagenet`",
+        ),
+        Layout::Slim
+        | Layout::Facenet
+        | Layout::Inception2015
+        | Layout::PytorchFid
+        | Layout::Timm
+        | Layout::FacenetPytorch
+        | Layout::Keras
+        | Layout::Keras3 => None,
+    }
+}
