@@ -24,8 +24,9 @@ use std::collections::BTreeMap;
 use inception_graph::{Graph, Layout, Spec, Weights};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use error::SHOWN;
 pub use error::{CheckpointError, TensorProblem};
-pub(crate) use read::{described, not_finite};
+pub(crate) use read::{described, impossible};
 pub use read::{load, open};
 pub use write::{Out, Values, description, save, save_with, write};
 

@@ -2,9 +2,10 @@
 
 mod layout_files;
 
-use inception::checkpoint;
+use inception::checkpoint::{self, Out, Values};
 use inception::data::{Interpolation, Range, Resize};
 use inception::weights::formula;
+use inception_formats::Dtype;
 use inception_graph::{Graph, Layout, Spec, build};
 use layout_files::{Plain, pth, tensors};
 use serde_json::json;
@@ -160,4 +161,52 @@ fn a_new_head_outside_the_prefix_is_the_networks_and_a_layer_behind_it_is_not() 
     assert_eq!(wrapped(None).open().unwrap().graph.classes(), 2);
     let text = wrapped(Some("head.weight")).refusal();
     assert!(text.contains("`head.weight` is not a tensor of the network"), "{text}");
+}
+
+#[test]
+fn what_is_assumed_of_the_preprocessing_is_said() {
+    for (auxiliary, said) in [(false, "assumed timm's preprocessing"), (true, "assumed torchvision's")] {
+        let place = Plain::new(Layout::Torchvision, "inception_v3.torchvision", 2, |tensors| {
+            tensors.extend(auxiliary.then(|| ("AuxLogits.fc.bias".to_string(), vec![2], vec![0.5; 2])));
+        });
+        let report = place.open().unwrap().report;
+        let line = report.iter().find(|line| line.starts_with(said)).unwrap_or_else(|| panic!("{report:?}"));
+        assert!(line.contains("`--range imagenet`"), "{line}");
+    }
+}
+
+/// The refusal, as `net`, of a file with `count` tensors of whole numbers called `name`.
+fn integers(count: usize, name: impl Fn(usize) -> String, net: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let (dtype, shape, bytes) = (Dtype::I32, vec![32, 3, 3, 3], vec![0; 32 * 27 * 4]);
+    let out = |i| Out { name: name(i), dtype, shape: shape.clone(), values: Values::Bytes(&bytes) };
+    checkpoint::write(&path, serde_json::Map::new(), (0..count).map(out).collect()).unwrap();
+    checkpoint::open(&path, Some(net), false).err().expect("refused").to_string()
+}
+
+#[test]
+fn a_wrong_type_is_told_every_type_that_is_read() {
+    let text = integers(1, |_| "Conv2d_1a_3x3.conv.weight".into(), "inception_v3.torchvision");
+    let line = "`Conv2d_1a_3x3.conv.weight` has type I32, expected F32 or F64 or F16 or BF16";
+    assert!(text.contains(line), "{text}");
+}
+
+/// The similarity of every name to every other took seconds for a thousand tensors.
+#[test]
+fn a_file_of_many_unknown_tensors_is_refused_at_once() {
+    let started = std::time::Instant::now();
+    let text = integers(2_000, |i| format!("encoder.layer.{i}.attention.weight"), "inception_resnet_v2.slim");
+    assert!(text.contains("more"), "{text}");
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_variance_below_zero_is_refused_by_name() {
+    let text = Plain::new(Layout::FacenetPytorch, "inception_resnet_v1.facenet", 0, |tensors| {
+        let variance = tensors.iter_mut().find(|t| t.0 == "conv2d_1a.bn.running_var").unwrap();
+        variance.2[5] = -0.5;
+    })
+    .refusal();
+    assert!(text.contains("`conv2d_1a.bn.running_var` has 1 values of 32 below zero"), "{text}");
 }

@@ -101,6 +101,15 @@ pub enum TensorProblem {
         /// Of how many.
         len: usize,
     },
+    /// Some of its variances are below zero.
+    Negative {
+        /// Its name.
+        name: String,
+        /// How many.
+        bad: usize,
+        /// Of how many.
+        len: usize,
+    },
 }
 
 impl TensorProblem {
@@ -128,7 +137,7 @@ impl TensorProblem {
 }
 
 /// Problems that a message lists.
-const SHOWN: usize = 40;
+pub(crate) const SHOWN: usize = 40;
 
 /// `; is it …?`
 struct Near<'a>(&'a Option<String>);
@@ -154,6 +163,9 @@ impl std::fmt::Display for TensorProblem {
             TensorProblem::Type { name, expected, found } => {
                 let expected: Vec<&str> = expected.iter().map(|dtype| dtype.name()).collect();
                 write!(f, "`{name}` has type {}, expected {}", found.name(), expected.join(" or "))
+            }
+            TensorProblem::Negative { name, bad, len } => {
+                write!(f, "`{name}` has {bad} values of {len} below zero, which no variance is")
             }
             TensorProblem::NotFinite { name, bad, len } => {
                 write!(f, "`{name}` has {bad} values of {len} that are infinite or not a number")

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use inception_formats::{Dtype, Tensor, TensorFile};
-use inception_graph::{Graph, Param, Weights, build};
+use inception_graph::{Graph, Param, Role, Weights, build};
 use serde_json::{Map, Value};
 
 use super::{Checkpoint, CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem};
@@ -46,7 +46,11 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     if !problems.is_empty() {
         for (param, source) in params.iter().zip(sources) {
             let Some(source) = source else { continue };
-            problems.extend(not_finite(&param.name, &file.values(source).map_err(CheckpointError::File)?));
+            problems.extend(impossible(
+                &param.name,
+                param.role,
+                &file.values(source).map_err(CheckpointError::File)?,
+            ));
         }
         return Err(refused(problems));
     }
@@ -54,7 +58,7 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     let (mut weights, mut problems) = (Weights::zeros(&graph), Vec::new());
     for (i, source) in sources.into_iter().flatten().enumerate() {
         let values = file.values(source).map_err(CheckpointError::File)?;
-        problems.extend(not_finite(&params[i].name, &values));
+        problems.extend(impossible(&params[i].name, params[i].role, &values));
         weights.get_mut(i).copy_from_slice(&values);
     }
     if !problems.is_empty() {
@@ -108,10 +112,15 @@ fn checked(metadata: Metadata) -> Result<Metadata, String> {
     Ok(metadata)
 }
 
-/// The problem of values that are infinite or not a number.
-pub(crate) fn not_finite(name: &str, values: &[f32]) -> Option<TensorProblem> {
-    let bad = values.iter().filter(|v| !v.is_finite()).count();
-    (bad > 0).then(|| TensorProblem::NotFinite { name: name.into(), bad, len: values.len() })
+/// The problem of `values`, those of a parameter in that `role`, which no network can compute with.
+pub(crate) fn impossible(name: &str, role: Role, values: &[f32]) -> Option<TensorProblem> {
+    let (name, len) = (name.to_string(), values.len());
+    let count = |wrong: fn(&f32) -> bool| Some(values.iter().filter(|v| wrong(v)).count()).filter(|&n| n > 0);
+    match (count(|v| !v.is_finite()), count(|&v| v < 0.0)) {
+        (Some(bad), _) => Some(TensorProblem::NotFinite { name, bad, len }),
+        (None, Some(bad)) if role == Role::Variance => Some(TensorProblem::Negative { name, bad, len }),
+        (None, _) => None,
+    }
 }
 
 /// The tensor of each of `params` that fits, and every way in which `tensors` differ: the network's order first, then what is too

@@ -9,7 +9,7 @@ use super::alias::{self, Standard};
 use super::describe::{About, Fitted};
 use super::recognise::{self, Index, Recognised};
 use super::rules::{self, Reason};
-use crate::checkpoint::{self, Checkpoint, CheckpointError, TensorProblem, not_finite};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, SHOWN, TensorProblem, impossible};
 
 /// A tensor that is kept beside the network, so that the file can be made again.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,13 +73,15 @@ fn differences(
     file: &TensorFile,
 ) -> (BTreeMap<Reason, Vec<usize>>, Vec<TensorProblem>) {
     let (mut left, mut problems, mut taken) = (BTreeMap::<_, Vec<usize>>::new(), Vec::new(), HashSet::new());
+    let shown = |problems: &Vec<TensorProblem>| problems.len() < SHOWN;
     for (param, foreign) in found.graph.params().iter().zip(&found.names) {
         let Some(foreign) = foreign else { continue };
         let (name, expected) = (foreign.name.as_str(), foreign.axes.shape(&param.shape));
         let tensor = index.get(name);
         taken.extend(tensor.map(|&(i, _)| i));
-        let near = || nearest(name, index.keys().copied());
-        problems.extend(TensorProblem::of(name, &expected, tensor.map(|t| t.1), &Dtype::FLOATS, near));
+        let near = || shown(&problems).then(|| nearest(name, &standard.names)).flatten();
+        let problem = TensorProblem::of(name, &expected, tensor.map(|t| t.1), &Dtype::FLOATS, near);
+        problems.extend(problem);
     }
     for (i, (name, tensor)) in standard.names.iter().zip(file.tensors()).enumerate() {
         if taken.contains(&i) {
@@ -87,18 +89,23 @@ fn differences(
         }
         match rules::reason(found.layout, file.format(), name, tensor, standard.outside[i]) {
             Some(reason) => left.entry(reason).or_default().push(i),
-            None => problems.push(TensorProblem::Extra {
-                name: tensor.name.clone(),
-                nearest: nearest(name, found.names.iter().flatten().map(|f| f.name.as_str())),
-            }),
+            None => {
+                let names = found.names.iter().flatten().map(|f| &f.name);
+                let nearest = shown(&problems).then(|| nearest(name, names)).flatten();
+                problems.push(TensorProblem::Extra { name: tensor.name.clone(), nearest });
+            }
         }
     }
     (left, problems)
 }
 
+/// Names that are compared with one that does not fit, more than any network has.
+const MOST_COMPARED: usize = 4_096;
+
 /// The most similar of `names`, where one is similar at all.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let near = names.map(|n| (strsim::jaro_winkler(name, n), n)).max_by(|a, b| a.0.total_cmp(&b.0));
+fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let near = names.into_iter().take(MOST_COMPARED);
+    let near = near.map(|n| (strsim::jaro_winkler(name, n), n)).max_by(|a, b| a.0.total_cmp(&b.0));
     near.filter(|(similar, n)| *similar > 0.9 && *n != name).map(|(_, n)| n.into())
 }
 
@@ -116,9 +123,9 @@ fn read(
             continue;
         };
         let values = file.values(*source).map_err(CheckpointError::File)?;
-        problems.extend(not_finite(&foreign.name, &values));
-        let shape = weights.params()[i].shape.clone();
-        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&shape, &values));
+        let param = weights.params()[i].clone();
+        problems.extend(impossible(&foreign.name, param.role, &values));
+        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&param.shape, &values));
     }
     Ok((weights, problems))
 }
