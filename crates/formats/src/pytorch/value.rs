@@ -35,16 +35,19 @@ pub(crate) enum Node {
     Tensor(Rc<View>),
 }
 
+/// What an allocation takes beside its contents, roughly: its header, and the room that vectors keep.
+const ALLOCATION: usize = 32;
+
 impl Node {
     /// Bytes it takes, roughly.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Node>()
             + match self {
-                Node::Text(text) | Node::Foreign(text) => text.len(),
-                Node::Tuple(items) | Node::List(items) => items.len() * size_of::<Id>(),
-                Node::Dict(items) => items.len() * size_of::<(Id, Id)>(),
-                Node::Storage(storage) => size_of::<Storage>() + storage.key.len(),
-                Node::Tensor(view) => size_of::<View>() + 16 * view.shape.len(),
+                Node::Text(text) | Node::Foreign(text) => ALLOCATION + text.len(),
+                Node::Tuple(items) | Node::List(items) => ALLOCATION + items.len() * size_of::<Id>(),
+                Node::Dict(items) => ALLOCATION + items.len() * size_of::<(Id, Id)>(),
+                Node::Storage(storage) => 2 * ALLOCATION + size_of::<Storage>() + storage.key.len(),
+                Node::Tensor(view) => 3 * ALLOCATION + size_of::<View>() + 16 * view.shape.len(),
                 Node::Plain | Node::Bool(_) | Node::Int(_) | Node::Function(_) | Node::StorageClass(_) => 0,
             }
     }
