@@ -64,6 +64,15 @@ const WEIGHTS: [&str; 9] = [
     "/bias",
 ];
 
+/// Whether TensorFlow calls a slot of an optimizer so: `RMSProp`, and for its further slots `RMSProp_1`, `RMSProp_2`.
+fn is_slot(name: &str) -> bool {
+    let optimizer = match name.rsplit_once('_') {
+        Some((optimizer, number)) if number.bytes().all(|b| b.is_ascii_digit()) => optimizer,
+        _ => name,
+    };
+    matches!(optimizer, "RMSProp" | "Momentum" | "Adam" | "Adagrad" | "AdagradDA" | "Adadelta" | "Ftrl")
+}
+
 /// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be. What lies
 /// `outside` of the prefix that the network's names have and has two extents may be a layer that follows the network.
 pub(super) fn reason(
@@ -97,9 +106,7 @@ pub(super) fn reason(
             let last = name.rsplit('/').next().unwrap_or(name);
             if name == "global_step" {
                 Some(Reason::Step)
-            } else if matches!(last, "RMSProp" | "RMSProp_1" | "Momentum" | "Adam" | "Adam_1" | "Adagrad")
-                || matches!(name, "beta1_power" | "beta2_power")
-            {
+            } else if is_slot(last) || matches!(name, "beta1_power" | "beta2_power") {
                 Some(Reason::Optimizer)
             } else if name.contains("/AuxLogits/") {
                 Some(Reason::AuxiliaryHead)
@@ -119,6 +126,22 @@ pub(super) fn reason(
             );
             let counter = tensor.shape.is_empty() && matches!(tensor.dtype, Dtype::I64 | Dtype::I32);
             (state || counter).then_some(Reason::Optimizer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slots_of_every_optimizer_of_slims_are_no_weights() {
+        for slot in ["RMSProp", "RMSProp_2", "Adadelta_1", "Ftrl", "Ftrl_1", "Adam_1", "Momentum", "Adagrad"]
+        {
+            assert!(is_slot(slot), "{slot}");
+        }
+        for other in ["weights", "beta", "Adam_x", "Adamax", "Conv_1"] {
+            assert!(!is_slot(other), "{other}");
         }
     }
 }
