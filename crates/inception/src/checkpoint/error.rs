@@ -184,6 +184,11 @@ impl std::fmt::Display for CheckpointError {
                 if !first.is_empty() {
                     write!(f, "; the first are `{}`", first.join("`, `"))?;
                 }
+                if first.iter().any(|name| name.ends_with("/.ATTRIBUTES/VARIABLE_VALUE")) {
+                    return f.write_str(
+                        "; it is a checkpoint of objects, which have no names of layers: save it with model.save_weights(\"NAME.weights.h5\")",
+                    );
+                }
                 match nearest {
                     Some((net, layout, percent)) => write!(
                         f,
