@@ -7,7 +7,7 @@ use inception::data::{Interpolation, Range, Resize};
 use inception::weights::formula;
 use inception_formats::Dtype;
 use inception_graph::{Graph, Layout, Spec, build};
-use layout_files::{Plain, pth, tensors};
+use layout_files::{Plain, Tensors, pth, tensors};
 use serde_json::json;
 
 #[test]
@@ -209,4 +209,51 @@ fn a_variance_below_zero_is_refused_by_name() {
     })
     .refusal();
     assert!(text.contains("`conv2d_1a.bn.running_var` has 1 values of 32 below zero"), "{text}");
+}
+
+#[test]
+fn a_checkpoint_of_objects_says_how_to_save_names() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../formats/tests/fixtures/tf/v2_object/model");
+    let error = checkpoint::open(path.as_ref(), None, false).err().expect("refused").to_string();
+    assert!(error.contains("save it with model.save_weights"), "{error}");
+}
+
+/// What `keras.Sequential([InceptionV3(include_top=False), GlobalAveragePooling2D(), Dense(2, name="output")])` and the
+/// functional model of the same layers save: whole models, and weights.
+#[test]
+fn keras_fine_tunes_open_whatever_the_head_is_called_and_however_deep_the_network_lies() {
+    let dense = |tensors: &mut Tensors, name: &str| {
+        tensors.retain(|t| !t.0.starts_with("predictions/") && !t.0.starts_with("layers/dense/"));
+        tensors.push((format!("{name}/kernel"), vec![2048, 2], vec![0.25; 4096]));
+        tensors.push((format!("{name}/bias"), vec![2], vec![0.5; 2]));
+    };
+    let nested = |name: &mut String| *name = format!("inception_v3/{}", name.split_once('/').unwrap().1);
+    type Edit<'a> = &'a dyn Fn(&mut Tensors);
+    let cases: [(&str, Layout, Edit); 3] = [
+        ("flat", Layout::Keras, &|tensors| dense(tensors, "fc/fc")),
+        ("nested", Layout::Keras, &|tensors| {
+            tensors.iter_mut().for_each(|t| nested(&mut t.0));
+            tensors.retain(|t| !t.0.starts_with("inception_v3/predictions/"));
+            dense(tensors, "output/sequential/output");
+        }),
+        ("nested weights", Layout::Keras3, &|tensors| {
+            let inside = tensors.iter_mut().filter(|t| !t.0.starts_with("layers/dense/"));
+            inside.for_each(|t| t.0.insert_str(0, "layers/functional/"));
+        }),
+    ];
+    for (what, layout, edit) in cases {
+        let place = Plain::new(layout, "inception_v3", 2, |tensors| edit(tensors));
+        let found = place.open().unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!((found.graph.spec().net.as_str(), found.graph.classes()), ("inception_v3", 2), "{what}");
+        if layout == Layout::Keras {
+            let last = found.weights.params().len() - 2;
+            assert_eq!(found.weights.get(last), vec![0.25; 4096], "{what}");
+        }
+    }
+    // A second dense layer changes the answer.
+    let place = Plain::new(Layout::Keras, "inception_v3", 2, |tensors| {
+        dense(tensors, "fc/fc");
+        tensors.push(("more/more/kernel".into(), vec![2, 3], vec![0.5; 6]));
+    });
+    assert!(place.refusal().contains("`more/more/kernel` is not a tensor of the network"));
 }

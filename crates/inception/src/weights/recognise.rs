@@ -46,11 +46,11 @@ pub(super) fn recognise(
         known.map_err(|source| CheckpointError::Graph { path: file.path().into(), source })?;
     }
     let found = best(file, names, wanted, &Layout::ALL);
-    let keras = names.iter().any(|name| name.ends_with("/moving_mean:0"));
-    if keras && found.as_ref().is_none_or(|r| r.share < 1.0) {
-        let positions = alias::by_position(names);
+    if alias::is_keras(names) && found.as_ref().is_none_or(|r| r.share < 1.0) {
+        let positions = alias::by_position(names, file.tensors());
         let placed = best(file, &positions, wanted, &[Layout::Keras3]);
-        if let Some(placed) = placed.filter(|p| p.share == 1.0) {
+        let more = |placed: &Recognised| found.as_ref().is_none_or(|f| placed.fitting > f.fitting);
+        if let Some(placed) = placed.filter(|p| p.share == 1.0 && more(p)) {
             *names = positions;
             return Ok(placed);
         }
