@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Tensors have the graph's canonical names (`mixed_5b/b1/0/weight`). In `__metadata__`, `format` and `net` are plain
-//! text and every other value is JSON: `img_size`, `width`, `classes`, `preprocessing`, `background`, `provenance`,
+//! text and every other value is JSON: `img_size`, `width`, `embedding`, `classes`, `preprocessing`, `background`, `provenance`,
 //! `step`, `epoch`, `metrics`. The same weights and metadata give the same bytes, which is why the header is written
 //! here and not by the `safetensors` crate, whose metadata are in random order. Tensors under `extra/` are no part of the
 //! network: what a published file held beside it, kept so that the file can be made again.
@@ -54,6 +54,9 @@ pub struct Metadata {
     pub img_size: usize,
     /// Width multiplier.
     pub width: f64,
+    /// Values of its embedding where that is not the network's own number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<usize>,
     /// Names of the classes in the order of the logits; empty for a network that ends in an embedding.
     pub classes: Vec<String>,
     /// What happens to a picture before the network sees it.
@@ -171,6 +174,7 @@ impl Metadata {
             net: graph.spec().net.clone(),
             img_size: graph.img_size(),
             width: graph.spec().width,
+            embedding: graph.spec().embedding,
             classes,
             preprocessing: preprocessing.into(),
             background: None,
@@ -183,6 +187,7 @@ impl Metadata {
 
     /// The network that the weights belong to.
     pub fn spec(&self) -> Spec {
-        Spec::new(&self.net).img_size(self.img_size).width(self.width).classes(self.classes.len())
+        let spec = Spec::new(&self.net).img_size(self.img_size).width(self.width).classes(self.classes.len());
+        Spec { embedding: self.embedding, ..spec }
     }
 }

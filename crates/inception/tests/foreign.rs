@@ -7,7 +7,7 @@ use inception::data::{Interpolation, Range, Resize};
 use inception::weights::formula;
 use inception_formats::Dtype;
 use inception_graph::{Graph, Layout, Spec, build};
-use layout_files::{Plain, Tensors, pth, tensors};
+use layout_files::{Plain, Tensors, file, pth, tensors};
 use serde_json::json;
 
 #[test]
@@ -256,4 +256,27 @@ fn keras_fine_tunes_open_whatever_the_head_is_called_and_however_deep_the_networ
         tensors.push(("more/more/kernel".into(), vec![2, 3], vec![0.5; 6]));
     });
     assert!(place.refusal().contains("`more/more/kernel` is not a tensor of the network"));
+}
+
+/// FaceNet's models before 2018: 128 values, and pictures that are whitened one by one.
+#[test]
+fn an_embedding_has_as_many_values_as_the_file_says() {
+    let graph = build(&Spec::new("inception_resnet_v1.facenet").embedding(128)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [path, own] = ["x.safetensors", "own.safetensors"].map(|name| folder.path().join(name));
+    for layout in [Layout::Facenet, Layout::FacenetPytorch] {
+        let weights = file(&path, layout, &graph, |_| {});
+        let found = checkpoint::open(&path, None, false).unwrap();
+        assert_eq!((found.graph.spec().embedding, found.metadata.embedding), (Some(128), Some(128)));
+        assert!(found.weights.data == weights.data, "{layout:?}");
+        assert_eq!(found.metadata.preprocessing.range, Range::Prewhiten);
+        assert!(
+            found.report.iter().any(|line| line.starts_with("assumed prewhitening")),
+            "{:?}",
+            found.report
+        );
+        checkpoint::save(&own, &found.weights, &found.metadata).unwrap();
+        let (graph, again, _) = checkpoint::load(&own).unwrap();
+        assert!(graph.spec().embedding == Some(128) && again.data == weights.data);
+    }
 }

@@ -64,15 +64,17 @@ impl Fitted<'_> {
             return Err(CheckpointError::Metadata { path: self.file.path().into(), reason });
         }
         let graph = self.graph(metadata.img_size)?;
-        let metadata = Metadata { net: graph.spec().net.clone(), width: graph.spec().width, ..metadata };
+        let Spec { net, width, embedding, .. } = graph.spec().clone();
+        let metadata = Metadata { net, width, embedding, ..metadata };
         let report = vec!["preprocessing and classes as the file itself says".into()];
         Ok(About { graph, metadata, report, doubts: Vec::new() })
     }
 
     fn by_layout(&self) -> Result<About, CheckpointError> {
-        let (layout, net) = (self.found.layout, self.found.graph.spec().net.as_str());
+        let (layout, spec) = (self.found.layout, self.found.graph.spec());
+        let net = spec.net.as_str();
         let auxiliary = self.left.contains_key(&Reason::AuxiliaryHead);
-        let mut preprocessing = preset::preprocessing(layout, net, auxiliary);
+        let mut preprocessing = preset::preprocessing(layout, spec, auxiliary);
         let mut img_size = self.found.graph.img_size();
         let (mut classes, mut doubts, mut report) = (None, Vec::new(), Vec::new());
         let config = timm_config::beside(self.file.path());
@@ -86,7 +88,7 @@ impl Fitted<'_> {
             _ => {
                 let other = config.map(|c| format!("the config.json beside it is of {}: not used", c.name()));
                 report.extend(other);
-                report.extend(preset::assumption(layout, auxiliary).map(String::from));
+                report.extend(preset::assumption(layout, spec, auxiliary).map(String::from));
             }
         }
         let graph = self.graph(img_size)?;

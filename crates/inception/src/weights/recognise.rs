@@ -93,13 +93,14 @@ fn best(file: &TensorFile, names: &[String], wanted: Option<&str>, layouts: &[La
 
 fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
     let graph = build(&Spec::new(net)).ok()?;
-    // Names do not depend on the number of classes.
+    // Names do not depend on the numbers of classes and of values.
     let names = layout.names(&graph);
-    let classes = classes(&names, &graph, index);
-    let graph = match classes {
-        Some(classes) if classes != graph.classes() => build(&Spec::new(net).classes(classes)).ok()?,
-        _ => graph,
-    };
+    let classes = outputs(&names, &graph, index, "logits/weight");
+    // Only a number that is not the network's own is a part of what is asked for.
+    let own = graph.params().iter().find(|p| p.name == BOTTLENECK).and_then(|p| p.shape.last().copied());
+    let embedding = outputs(&names, &graph, index, BOTTLENECK).filter(|&found| Some(found) != own);
+    let spec = Spec { classes: classes.or(graph.spec().classes), embedding, ..graph.spec().clone() };
+    let graph = if spec == *graph.spec() { graph } else { build(&spec).ok()? };
     let wanted: Vec<&Foreign> = names.iter().flatten().collect();
     let there = wanted.iter().filter(|f| index.contains_key(f.name.as_str())).count();
     let share = there as f64 / wanted.len().max(1) as f64;
@@ -111,18 +112,20 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
     Some(Recognised { layout, graph, names, share, fitting, classes })
 }
 
-/// Classes of the file's classifier, `None` where it has none.
-fn classes(names: &[Option<Foreign>], graph: &Graph, index: &Index) -> Option<usize> {
+/// The layer before FaceNet's embedding.
+const BOTTLENECK: &str = "bottleneck/weight";
+
+/// Outputs that the file has of the layer with the parameter `weight`, `None` where it has no such layer.
+fn outputs(names: &[Option<Foreign>], graph: &Graph, index: &Index, weight: &str) -> Option<usize> {
     let params = graph.params();
-    let is_logits = |p: &Param| p.name == "logits/weight";
-    let (param, foreign) = params.iter().zip(names).find(|(p, _)| is_logits(p))?;
+    let (param, foreign) = params.iter().zip(names).find(|(p, _)| p.name == weight)?;
     let foreign = foreign.as_ref()?;
     let (_, tensor) = index.get(foreign.name.as_str())?;
     let shape = foreign.axes.shape(&param.shape);
-    // The extent that differs from ours, whichever place it has; all others must agree.
+    // The extent that is ours, whichever place it has; whether the others agree is seen later.
     let out = shape
         .iter()
-        .position(|&extent| extent == graph.classes())
+        .position(|extent| Some(extent) == param.shape.last())
         .filter(|_| tensor.shape.len() == shape.len())?;
     Some(tensor.shape[out])
 }
