@@ -133,6 +133,19 @@ fn the_variant_preprocessing_and_classes_survive_another_programs_names() {
 }
 
 #[test]
+fn a_layout_without_the_network_names_those_that_have_it() {
+    let place = Plain::new(Layout::FacenetPytorch, "inception_resnet_v1.facenet", 0, |_| {});
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_inception"))
+        .args(["convert", "x.safetensors", "y.safetensors", "--layout", "timm"])
+        .current_dir(place.folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert!(text.contains("the layout timm has no inception_resnet_v1.facenet"), "{text}");
+    assert!(text.contains("inception_resnet_v1.facenet is in facenet, facenet-pytorch"), "{text}");
+}
+
+#[test]
 fn a_description_that_does_not_fit_is_refused() {
     let place = Plain::new(Layout::FacenetPytorch, "inception_resnet_v1.facenet", 0, |_| {});
     convert(&place.folder, &["x.safetensors", "out.safetensors", "--layout", "facenet-pytorch"]);

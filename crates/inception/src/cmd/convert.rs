@@ -113,8 +113,12 @@ fn class_names(file: &std::path::Path, classes: usize) -> Result<Vec<String>> {
 fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<usize> {
     let net = found.metadata.net.as_str();
     if !layout.nets().contains(&net) {
-        let nets = layout.nets().join(", ");
-        return Err(UsageError(format!("the layout {} has no {net}: it has {nets}", layout.name())).into());
+        let (name, nets) = (layout.name(), layout.nets().join(", "));
+        let others: Vec<&str> =
+            Layout::ALL.iter().filter(|l| l.nets().contains(&net)).map(|l| l.name()).collect();
+        let others = if others.is_empty() { "no layout".into() } else { others.join(", ") };
+        let message = format!("the layout {name} has no {net}: it has {nets}; {net} is in {others}");
+        return Err(UsageError(message).into());
     }
     if found.metadata.width != 1.0 {
         let message = format!(
