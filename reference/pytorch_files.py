@@ -5,12 +5,14 @@ Run by hand: pip install torch==2.15.0 numpy; python reference/pytorch_files.py
 A file NAME.pth has its tensors, in order, in NAME.json: name, dtype, shape, values as f32. A file without a JSON is one
 that must be refused.
 """
+import argparse
 import collections
 import json
 import os
 import pathlib
 import pickle
 
+import numpy as np
 import torch
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/formats/tests/fixtures/pytorch"
@@ -57,9 +59,22 @@ checkpoint = {
     "state_dict_ema": average, "state_dict": parallel, "lr": 0.045, "done": True, "history": [1, 2.5, None, {3}],
     "big": 1 << 80, "size": torch.Size([1, 2]), "device": torch.device("cpu"),
 }
-save("checkpoint", checkpoint, parallel)
-save("checkpoint_legacy", checkpoint, parallel, _use_new_zipfile_serialization=False)
+# The averages, as timm evaluates.
+save("checkpoint", checkpoint, average)
+save("checkpoint_legacy", checkpoint, average, _use_new_zipfile_serialization=False)
 save("only_ema", {"ema": average, "optimizer": optimizer.state_dict()}, average)
+# An average of some of the weights is no network.
+save("partial_ema", {"model": parallel, "model_ema": dict(list(average.items())[:2])}, parallel)
+
+# What torchvision's, timm's and Lightning's training programs keep beside the weights.
+arguments = {
+    "args": argparse.Namespace(data=pathlib.PurePosixPath("/data"), lr=0.1, resume=None), "metric": np.float64(77.5),
+    "losses": np.arange(3), "type": np.dtype("float32"), "seen": collections.defaultdict(dict, a={"b": 1}),
+    "lists": collections.defaultdict(list, a=[2]), "counts": collections.Counter({"a": 2}), "raw": b"raw",
+    "numbers": [1 + 2j, bytearray(b"x"), {1, 2}], "model": state,
+}
+save("arguments", arguments, state)
+save("arguments_legacy", arguments, state, _use_new_zipfile_serialization=False)
 
 base = torch.arange(24, dtype=torch.float32)
 views = {

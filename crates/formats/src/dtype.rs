@@ -17,6 +17,27 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// All types.
+    pub const ALL: [Dtype; 10] = [
+        Dtype::F32,
+        Dtype::F64,
+        Dtype::F16,
+        Dtype::Bf16,
+        Dtype::I8,
+        Dtype::U8,
+        Dtype::I16,
+        Dtype::I32,
+        Dtype::I64,
+        Dtype::Bool,
+    ];
+    /// Those whose values are fractions.
+    pub const FLOATS: [Dtype; 4] = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::Bf16];
+
+    /// The type called `name`.
+    pub fn find(name: &str) -> Option<Dtype> {
+        Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
     /// Bytes of one value.
     pub fn size(self) -> usize {
         match self {
@@ -25,11 +46,6 @@ impl Dtype {
             Dtype::F32 | Dtype::I32 => 4,
             Dtype::F64 | Dtype::I64 => 8,
         }
-    }
-
-    /// Whether its values are fractions.
-    pub fn is_float(self) -> bool {
-        matches!(self, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::Bf16)
     }
 
     /// The name that safetensors has for it, also for messages.
@@ -66,6 +82,36 @@ impl Dtype {
             Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
         }
     }
+
+    /// `values` little endian, `None` where this is no type of fractions or does not hold one of them exactly.
+    pub fn exactly(self, values: &[f32]) -> Option<Vec<u8>> {
+        fn each<const N: usize>(values: &[f32], bytes: impl Fn(f32) -> Option<[u8; N]>) -> Option<Vec<u8>> {
+            values.iter().map(|&v| bytes(v)).collect::<Option<Vec<_>>>().map(Vec::into_flattened)
+        }
+        match self {
+            Dtype::F32 => each(values, |v| Some(v.to_le_bytes())),
+            Dtype::F64 => each(values, |v| Some(f64::from(v).to_le_bytes())),
+            Dtype::F16 => each(values, |v| Some(to_half(v)?.to_le_bytes())),
+            Dtype::Bf16 => each(values, |v| {
+                let bits = v.to_bits();
+                (bits & 0xffff == 0).then_some(((bits >> 16) as u16).to_le_bytes())
+            }),
+            Dtype::I8 | Dtype::U8 | Dtype::I16 | Dtype::I32 | Dtype::I64 | Dtype::Bool => None,
+        }
+    }
+}
+
+/// The binary16 that is `value`, where one is.
+fn to_half(value: f32) -> Option<u16> {
+    let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
+    let (bits, exponent) = (value.abs().to_bits(), (value.abs().to_bits() >> 23) as i32 - 127);
+    let found = match exponent {
+        -14..=15 => ((exponent + 15) as u16) << 10 | (bits >> 13 & 0x3ff) as u16,
+        // Multiples of 2^-24, zero among them.
+        ..-14 => (value.abs() * 2f32.powi(24)) as u16,
+        16.. => return None,
+    };
+    (half(sign | found).to_bits() == value.to_bits()).then_some(sign | found)
 }
 
 /// IEEE 754 binary16.
@@ -99,6 +145,15 @@ mod tests {
             assert_eq!(half(bits), value, "{bits:#06x}");
         }
         assert!(half(0x7e00).is_nan());
+        for bits in (0..=u16::MAX).filter(|&bits| half(bits).is_finite()) {
+            assert_eq!(to_half(half(bits)), Some(bits), "{bits:#06x}");
+        }
+        for value in [65536.0, 2f32.powi(-25), 1.0 + 2f32.powi(-11), 1.5 * 2f32.powi(-24), f32::NAN] {
+            assert_eq!(Dtype::F16.exactly(&[1.0, value]), None, "{value}");
+        }
+        assert_eq!(Dtype::Bf16.exactly(&[1.0, -2.0]).unwrap(), [0x80, 0x3f, 0x00, 0xc0]);
+        assert_eq!(Dtype::Bf16.exactly(&[0.1]), None);
+        assert_eq!(Dtype::F64.to_f32(&Dtype::F64.exactly(&[0.1]).unwrap()), [0.1]);
         assert_eq!(Dtype::Bf16.to_f32(&[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
     }
 }

@@ -124,7 +124,8 @@ pub struct TensorFile {
     buffer: Vec<u8>,
 }
 
-/// Opens the file of tensors at `path`, whatever its format; a checkpoint of several files by any one of them.
+/// Opens the file of tensors at `path`, whatever its format; a checkpoint of several files by any one of them or by the
+/// folder that names it as its last.
 pub fn open(path: &Path) -> Result<TensorFile, Error> {
     checked(path.into(), open_source(path))
 }
@@ -147,7 +148,10 @@ fn open_source(path: &Path) -> Result<(Format, Box<dyn Source>), Problem> {
     let path = &tensorflow::file_for(path)?;
     let mut file = File::open(path).map_err(Problem::Io)?;
     if file.metadata().map_err(Problem::Io)?.is_dir() {
-        return Err(Problem::Io(io::Error::new(io::ErrorKind::IsADirectory, "is a folder")));
+        return Err(Problem::Io(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a folder: name a file in it",
+        )));
     }
     let mut start = Vec::new();
     file.by_ref().take(64).read_to_end(&mut start).map_err(Problem::Io)?;

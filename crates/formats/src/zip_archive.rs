@@ -3,7 +3,8 @@
 //! ```text
 //! [local header, name, extra, bytes]*  [central entry: name, method, sizes, offset]*  [zip64 end, its locator]  end
 //! ```
-//! Stored members are read where they lie; deflated ones are unpacked into memory, up to the size their entry claims.
+//! Stored members are read where they lie; deflated ones are unpacked into memory, up to the size their entry claims, which
+//! is held against their packed size: deflate makes a thousand bytes of one, and weights hardly shrink.
 //! PyTorch and Keras write stored members. Several disks and encryption are refused; checksums are not compared, as
 //! PyTorch itself can be told to write none.
 
@@ -14,8 +15,12 @@ use crate::input::{Fields, Input};
 const LONGEST_END: u64 = 22 + 65_535;
 /// A directory beyond this belongs to no checkpoint: 100 bytes an entry make 2.7 million entries.
 const LONGEST_DIRECTORY: u64 = 256 << 20;
-/// Largest member that is unpacked.
-const LARGEST_UNPACKED: u64 = 4 << 30;
+/// Largest member that is unpacked: three times the largest network with its optimizer's state.
+const LARGEST_UNPACKED: u64 = 2 << 30;
+/// A member that unpacks to less is unpacked in any case.
+const SMALL_UNPACKED: u64 = 16 << 20;
+/// Bytes that are believed to be packed in one; deflated weights have about 1.1.
+const MOST_PACKED: u64 = 20;
 
 /// Whether a file that begins with `start` is one.
 pub(crate) fn is(start: &[u8]) -> bool {
@@ -125,6 +130,12 @@ fn member(fields: &mut Fields) -> Result<Member, Problem> {
 }
 
 impl Member {
+    /// Whether it may be unpacked.
+    fn is_plausible(&self) -> bool {
+        let most = self.packed.saturating_mul(MOST_PACKED).max(SMALL_UNPACKED);
+        self.size <= most.min(LARGEST_UNPACKED)
+    }
+
     /// Where its packed bytes start in the archive.
     fn start(&self, input: &mut Input) -> Result<u64, Problem> {
         let header = input.at(self.header, 30)?;
@@ -147,7 +158,7 @@ impl Member {
         let start = self.start(input)?;
         match self.method {
             Method::Stored => input.at(start, self.packed),
-            Method::Deflated if self.size <= LARGEST_UNPACKED => {
+            Method::Deflated if self.is_plausible() => {
                 let packed = input.at(start, self.packed)?;
                 let size = usize::try_from(self.size).unwrap_or(usize::MAX);
                 let unpacked = miniz_oxide::inflate::decompress_to_vec_with_limit(&packed, size);
@@ -156,8 +167,8 @@ impl Member {
                 })
             }
             Method::Deflated => Err(Problem::Refused(format!(
-                "`{}` in it unpacks to {} bytes; up to {LARGEST_UNPACKED} are unpacked here",
-                self.name, self.size
+                "`{}` in it claims to unpack from {} to {} bytes, which no weights do: unpack the archive and zip it without compression",
+                self.name, self.packed, self.size
             ))),
             Method::Other(method) => Err(Problem::Refused(format!(
                 "`{}` in it is compressed by method {method}; stored and deflated members are read here",

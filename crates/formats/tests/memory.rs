@@ -8,6 +8,9 @@ mod common;
 
 use std::path::PathBuf;
 
+/// Most memory that a file of a few megabytes may take.
+const MOST: usize = 256 << 20;
+
 /// Most memory that this process has had, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -56,6 +59,20 @@ fn archives() -> Vec<Vec<u8>> {
     all
 }
 
+/// An archive of Keras's whose weights are zeros: three megabytes that unpack to a thousand times as much.
+fn bomb() -> Vec<u8> {
+    let (name, size) = ("model.weights.h5", 1usize << 30);
+    let packed = miniz_oxide::deflate::compress_to_vec(&vec![0; 32 << 20], 9).repeat(32);
+    let sizes = [(packed.len() as u32).to_le_bytes(), (size as u32).to_le_bytes()].concat();
+    let lengths = [(name.len() as u16).to_le_bytes(), [0; 2]].concat();
+    let common = [&[20, 0, 0, 0, 8, 0][..], &[0; 8], &sizes, &lengths].concat();
+    let local = [b"PK\x03\x04", &common[..], name.as_bytes(), &packed].concat();
+    let central = [b"PK\x01\x02\x14\x00", &common[..], &[0; 14], name.as_bytes()].concat();
+    let places = [(central.len() as u32).to_le_bytes(), (local.len() as u32).to_le_bytes()].concat();
+    let end = [b"PK\x05\x06", &[0; 4][..], &[1, 0, 1, 0], &places, &[0; 2]].concat();
+    [local, central, end].concat()
+}
+
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
@@ -64,8 +81,11 @@ fn fixture(name: &str) -> PathBuf {
 fn memory_is_bounded_by_what_is_in_the_file() {
     for (i, bytes) in pickles().into_iter().enumerate() {
         assert!(inception_formats::open_bytes([bytes, b".".to_vec()].concat()).is_err(), "{i}");
-        assert!(peak() < 1 << 30, "pickle {i} took {} bytes", peak());
+        assert!(peak() < MOST, "pickle {i} took {} bytes", peak());
     }
+    let error = inception_formats::open_bytes(bomb()).err().expect("refused").to_string();
+    assert!(error.contains("claims to unpack from") && error.contains("1073741824"), "{error}");
+    assert!(peak() < MOST, "an archive took {} bytes", peak());
     let before = peak();
     archives().into_iter().for_each(common::read_all);
     for name in ["views.pth", "checkpoint_legacy.pth"] {

@@ -76,6 +76,36 @@ fn a_bundle_by_any_of_its_names() {
     assert_eq!(&found(&folder.path().join("model.ckpt")).1, expected, "beside a folder of the same name");
 }
 
+/// TensorFlow writes the path that it saved to, which is another one where the folder was moved.
+#[test]
+fn a_folder_and_its_list_are_the_last_checkpoint() {
+    let expected = &expected()["v2_shards/model.ckpt.index"];
+    let folder = copy("v2_shards");
+    for named in ["model.ckpt", "/home/of/somebody/else/model.ckpt"] {
+        let list = folder.path().join("checkpoint");
+        let text =
+            format!("model_checkpoint_path: \"{named}\"\nall_model_checkpoint_paths: \"model.ckpt-1\"\n");
+        fs::write(&list, text).unwrap();
+        assert_eq!(&found(folder.path()).1, expected, "{named}");
+        assert_eq!(&found(&list).1, expected, "{named}");
+    }
+    fs::write(folder.path().join("checkpoint"), "model_checkpoint_path: \"model.ckpt-7\"\n").unwrap();
+    let message = complaint(folder.path(), "checkpoint");
+    assert!(message.contains("it names the checkpoint model.ckpt-7, and "), "{message}");
+}
+
+#[test]
+fn what_lies_beside_a_checkpoint_says_what_to_open() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(complaint(folder.path(), "").contains("it is a folder: name a file in it"));
+    fs::write(folder.path().join("model.ckpt-7.meta"), b"\x0a\x09\x0a\x01a\x12\x04\x0a\x02op").unwrap();
+    let message = complaint(folder.path(), "model.ckpt-7.meta");
+    assert!(message.contains("without values: open ") && message.ends_with("model.ckpt-7"), "{message}");
+    fs::write(folder.path().join("saved_model.pb"), b"\x08\x01").unwrap();
+    let message = complaint(folder.path(), "");
+    assert!(message.contains("it is a SavedModel"), "{message}");
+}
+
 #[test]
 fn texts_among_the_tensors_of_objects_are_left_out() {
     let (_, tensors) = found(&fixtures().join("v2_object/model"));

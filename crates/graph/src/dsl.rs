@@ -107,6 +107,11 @@ impl Net {
         self.graph.node(tap).shape.c
     }
 
+    /// Values of the embedding that is asked for.
+    pub(crate) fn embedding(&self) -> Option<usize> {
+        self.graph.spec.embedding
+    }
+
     /// `out` channels of the paper at this width: a multiple of 8 except at width 1.
     pub(crate) fn scaled(&self, out: usize) -> usize {
         if self.width == 1.0 { out } else { ((out as f64 * self.width / 8.0).round() as usize * 8).max(8) }

@@ -13,12 +13,15 @@ pub struct Spec {
     pub width: f64,
     /// Classes of the classifier; the network's own where `None`, no classifier where `Some(0)`.
     pub classes: Option<usize>,
+    /// Values of the embedding of a network that ends in one; its own where `None`. Others have no use for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<usize>,
 }
 
 impl Spec {
     /// The network `net` as published.
     pub fn new(net: impl Into<String>) -> Self {
-        Spec { net: net.into(), img_size: None, width: 1.0, classes: None }
+        Spec { net: net.into(), img_size: None, width: 1.0, classes: None, embedding: None }
     }
     /// With another input size.
     pub fn img_size(mut self, side: usize) -> Self {
@@ -33,6 +36,11 @@ impl Spec {
     /// With a number of classes.
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = Some(classes);
+        self
+    }
+    /// With an embedding of `values`.
+    pub fn embedding(mut self, values: usize) -> Self {
+        self.embedding = Some(values);
         self
     }
 }

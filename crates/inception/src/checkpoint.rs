@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Tensors have the graph's canonical names (`mixed_5b/b1/0/weight`). In `__metadata__`, `format` and `net` are plain
-//! text and every other value is JSON: `img_size`, `width`, `classes`, `preprocessing`, `background`, `provenance`,
+//! text and every other value is JSON: `img_size`, `width`, `embedding`, `classes`, `preprocessing`, `background`, `provenance`,
 //! `step`, `epoch`, `metrics`. The same weights and metadata give the same bytes, which is why the header is written
 //! here and not by the `safetensors` crate, whose metadata are in random order. Tensors under `extra/` are no part of the
 //! network: what a published file held beside it, kept so that the file can be made again.
@@ -24,10 +24,11 @@ use std::collections::BTreeMap;
 use inception_graph::{Graph, Layout, Spec, Weights};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use error::SHOWN;
 pub use error::{CheckpointError, TensorProblem};
-pub(crate) use read::not_finite;
+pub(crate) use read::{described, impossible};
 pub use read::{load, open};
-pub use write::{Out, Values, save, save_with, write};
+pub use write::{Out, Values, description, save, save_with, write};
 
 use crate::data::Preprocessing;
 use crate::weights::Extra;
@@ -37,6 +38,9 @@ pub const FORMAT: &str = "inception/1";
 
 /// What the names of tensors begin with that are no part of the network.
 const EXTRA: &str = "extra/";
+
+/// Key of the metadata in a file with another program's names, as one JSON text.
+const DESCRIPTION: &str = "inception";
 
 /// Keys whose values are plain text; all others hold JSON.
 const PLAIN: [&str; 2] = ["format", "net"];
@@ -50,6 +54,9 @@ pub struct Metadata {
     pub img_size: usize,
     /// Width multiplier.
     pub width: f64,
+    /// Values of its embedding where that is not the network's own number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<usize>,
     /// Names of the classes in the order of the logits; empty for a network that ends in an embedding.
     pub classes: Vec<String>,
     /// What happens to a picture before the network sees it.
@@ -78,6 +85,8 @@ pub struct Checkpoint {
     pub layout: Option<Layout>,
     /// What was done by rule when a foreign file was read, a sentence each.
     pub report: Vec<String>,
+    /// Settings of its preprocessing that are not known.
+    pub doubts: Vec<Doubt>,
     /// Tensors that are no part of the network, where they were asked for.
     pub extras: Vec<Extra>,
 }
@@ -86,6 +95,39 @@ impl Checkpoint {
     /// The layout of the published file that this is or was converted from.
     pub fn origin(&self) -> Option<Layout> {
         self.layout.or_else(|| Layout::find(self.metadata.provenance.layout.as_deref()?))
+    }
+}
+
+/// A setting of the preprocessing that a file describes in a way that is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Which.
+    pub setting: Setting,
+    /// What the file says, and what was expected.
+    pub reason: String,
+}
+
+/// A setting of the preprocessing that a flag can overrule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of the flags")]
+pub enum Setting {
+    ImgSize,
+    CropPct,
+    Interpolation,
+    Resize,
+    Range,
+}
+
+impl Setting {
+    /// The flag.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Setting::ImgSize => "--img-size",
+            Setting::CropPct => "--crop-pct",
+            Setting::Interpolation => "--interpolation",
+            Setting::Resize => "--resize",
+            Setting::Range => "--range",
+        }
     }
 }
 
@@ -104,12 +146,24 @@ pub struct Provenance {
     /// Layout of that file, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
+    /// How that file had the network's tensors where its layout says otherwise, by our names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tensors: BTreeMap<String, Original>,
+}
+
+/// A tensor of a published file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Its name there.
+    pub name: String,
+    /// Type of its values there.
+    pub dtype: String,
 }
 
 impl Default for Provenance {
     fn default() -> Self {
         let tool = concat!("inception ", env!("CARGO_PKG_VERSION")).into();
-        Provenance { tool, recipe: None, data: None, source: None, layout: None }
+        Provenance { tool, recipe: None, data: None, source: None, layout: None, tensors: BTreeMap::new() }
     }
 }
 
@@ -120,6 +174,7 @@ impl Metadata {
             net: graph.spec().net.clone(),
             img_size: graph.img_size(),
             width: graph.spec().width,
+            embedding: graph.spec().embedding,
             classes,
             preprocessing: preprocessing.into(),
             background: None,
@@ -132,6 +187,7 @@ impl Metadata {
 
     /// The network that the weights belong to.
     pub fn spec(&self) -> Spec {
-        Spec::new(&self.net).img_size(self.img_size).width(self.width).classes(self.classes.len())
+        let spec = Spec::new(&self.net).img_size(self.img_size).width(self.width).classes(self.classes.len());
+        Spec { embedding: self.embedding, ..spec }
     }
 }

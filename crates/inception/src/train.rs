@@ -83,7 +83,7 @@ pub fn spec(recipe: &Recipe, classes: usize) -> Result<Spec> {
         .net
         .clone()
         .ok_or_else(|| UsageError("no network: give one with -m, for example -m inception_v4".into()))?;
-    Ok(Spec { net, img_size: recipe.img_size, width: recipe.width, classes: Some(classes) })
+    Ok(Spec { net, img_size: recipe.img_size, width: recipe.width, classes: Some(classes), embedding: None })
 }
 
 impl Run {

@@ -17,8 +17,9 @@ use crate::Problem;
 
 /// Longest pickle, in bytes: a checkpoint of ten thousand tensors has one of two million.
 pub(crate) const LONGEST: u64 = 16 << 20;
-/// Most memory that the objects of one file may take.
-const MOST: usize = 256 << 20;
+/// Most bytes that the objects of one file may have; their vectors, which grow by doubling, take up to three times as much,
+/// which with [`LONGEST`] stays below 256 MiB. A checkpoint of ten thousand tensors has ten million.
+const MOST: usize = 64 << 20;
 /// Longest line of the text opcodes.
 const LONGEST_LINE: u64 = 64 << 10;
 
@@ -33,13 +34,15 @@ pub(crate) fn read(input: &mut impl BufRead, values: &mut Values) -> Result<Id, 
         foreign: None,
     };
     while machine.step()? {
-        if machine.values.cost > MOST {
+        let waiting = (machine.stack.len() + machine.marks.len()) * size_of::<Id>();
+        if machine.values.cost + waiting > MOST {
             return Err(Problem::damaged("its pickle makes more objects than any checkpoint has"));
         }
     }
     if let Some(name) = machine.foreign {
         return Err(Problem::Refused(format!(
-            "it refers to `{name}`, which is neither a tensor nor a plain value"
+            "it refers to `{name}`, which is neither a tensor nor a plain value; {}",
+            rebuild::ADVICE
         )));
     }
     machine.stack.pop().ok_or_else(empty)
@@ -202,7 +205,8 @@ impl<R: BufRead> Machine<'_, R> {
                     let _keywords = self.pop()?;
                 }
                 let (_arguments, class) = (self.pop()?, self.pop()?);
-                return Err(rebuild::instance(self.values, class));
+                let made = rebuild::instance(self.values, class)?;
+                self.push(made);
             }
             b'i' => {
                 let name = format!("{}.{}", self.line()?, self.line()?);
@@ -210,7 +214,8 @@ impl<R: BufRead> Machine<'_, R> {
             }
             b'o' => {
                 let items = self.since_mark()?;
-                return Err(rebuild::instance(self.values, *items.first().ok_or_else(empty)?));
+                let made = rebuild::instance(self.values, *items.first().ok_or_else(empty)?)?;
+                self.push(made);
             }
             b'Q' => {
                 let id = self.pop()?;
@@ -252,6 +257,7 @@ impl<R: BufRead> Machine<'_, R> {
 
     fn append(&mut self, items: &[Id]) -> Result<(), Problem> {
         let list = *self.stack.last().ok_or_else(empty)?;
+        self.values.cost += size_of_val(items);
         match self.values.get_mut(list) {
             Node::List(all) => all.extend(items),
             _ => return Err(Problem::damaged("its pickle appends to something that is no list")),
@@ -261,6 +267,7 @@ impl<R: BufRead> Machine<'_, R> {
 
     fn set_items(&mut self, items: &[Id]) -> Result<(), Problem> {
         let dict = *self.stack.last().ok_or_else(empty)?;
+        self.values.cost += size_of_val(items);
         let Node::Dict(all) = self.values.get_mut(dict) else {
             return Err(Problem::damaged("its pickle sets items of something that is no dictionary"));
         };
@@ -270,7 +277,8 @@ impl<R: BufRead> Machine<'_, R> {
     }
 
     fn remember(&mut self, at: u32) -> Result<(), Problem> {
-        self.values.cost += size_of::<(u32, Id)>();
+        // A table of hashes is up to half empty.
+        self.values.cost += 2 * size_of::<(u32, Id)>();
         self.memo.insert(at, *self.stack.last().ok_or_else(empty)?);
         Ok(())
     }

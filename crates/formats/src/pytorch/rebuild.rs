@@ -12,6 +12,10 @@ use crate::Problem;
 /// Highest rank of a tensor; PyTorch's own limit is 64, and a convolution has four.
 const HIGHEST_RANK: usize = 16;
 
+/// What the owner of a file with more than weights can do.
+pub(crate) const ADVICE: &str =
+    "where it is trusted, load it in Python and save only the weights: torch.save(model.state_dict(), PATH)";
+
 /// `function(*arguments)`.
 pub(crate) fn call(values: &mut Values, function: Id, arguments: Id) -> Result<Id, Problem> {
     let function = match values.get(function) {
@@ -32,7 +36,9 @@ pub(crate) fn call(values: &mut Values, function: Id, arguments: Id) -> Result<I
         Function::Tensor => Node::Tensor(Rc::new(tensor(values, arguments)?)),
         // Items come later, by SETITEMS, but for a list of pairs that Python 2 wrote.
         Function::Dict => match first {
-            None => Node::Dict(Vec::new()),
+            // `defaultdict(list)`: what it makes of missing keys.
+            None | Some((_, Node::Function(_))) => Node::Dict(Vec::new()),
+            Some((id, Node::Dict(_))) => return Ok(id),
             Some((_, Node::List(items))) => {
                 Node::Dict(items.iter().map(|&item| pair(values, item)).collect::<Result<_, _>>()?)
             }
@@ -60,30 +66,31 @@ fn pair(values: &Values, item: Id) -> Result<(Id, Id), Problem> {
     }
 }
 
-/// `object.__setstate__(…)`: the metadata of a state dictionary are let go, anything else is not known.
+/// `object.__setstate__(…)`: the metadata of a state dictionary and what is plain are let go, anything else is not known.
 pub(crate) fn set_state(values: &Values, object: Id) -> Result<(), Problem> {
     match values.get(object) {
-        Node::Dict(_) => Ok(()),
+        Node::Dict(_) | Node::Plain => Ok(()),
         _ => Err(Problem::damaged("its pickle sets the state of something that has none")),
     }
 }
 
 /// The refusal of a call of `name`.
 pub(crate) fn code(name: &str) -> Problem {
-    Problem::Refused(format!("the file wants to run code: `{name}`"))
+    Problem::Refused(format!("the file wants to run code: `{name}`; {ADVICE}"))
 }
 
-/// The refusal of an object of class `class`.
-pub(crate) fn instance(values: &Values, class: Id) -> Problem {
+/// `class.__new__(class, …)`.
+pub(crate) fn instance(values: &Values, class: Id) -> Result<Node, Problem> {
     match values.get(class) {
-        Node::Foreign(name) => whole_model(name),
-        _ => Problem::damaged("its pickle makes an object of something that is no class"),
+        Node::Function(Function::Plain) => Ok(Node::Plain),
+        Node::Foreign(name) => Err(whole_model(name)),
+        _ => Err(Problem::damaged("its pickle makes an object of something that is no class")),
     }
 }
 
 fn whole_model(name: &str) -> Problem {
     Problem::Refused(format!(
-        "it holds an object of the class `{name}`, for example a whole model, which is code and not only weights: save model.state_dict() instead"
+        "it holds an object of the class `{name}`, for example a whole model, which is code and not only weights; {ADVICE}"
     ))
 }
 

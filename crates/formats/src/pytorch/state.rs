@@ -4,7 +4,8 @@
 //! {"epoch": 90, "state_dict": {"conv.weight": T, …}, "optimizer": {"state": {0: {"momentum": T}}}} ─▶ ["state_dict"]
 //! ```
 //! A dictionary with a tensor among its own values is a candidate. One under a name of [`NAMES`] wins, by the order of that
-//! list; then the outermost dictionary; then the one with most tensors. What was taken and what was left are told.
+//! list; then the outermost dictionary; then the one with most tensors. Where moving averages of all of its tensors lie
+//! under a name of [`AVERAGES`], they take its place, as in timm's evaluation. What was taken and what was left are told.
 
 use std::rc::Rc;
 
@@ -24,6 +25,9 @@ const NAMES: [&str; 10] = [
     "model_state",
     "generator",
 ];
+/// Names under which they keep the moving averages of the weights, timm's first.
+const AVERAGES: [&str; 6] =
+    ["state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema"];
 /// Names whose dictionaries hold tensors that are no weights.
 const NOT_WEIGHTS: [&str; 7] =
     ["optimizer", "optim", "optimizer_state_dict", "scheduler", "lr_scheduler", "scaler", "amp"];
@@ -58,6 +62,9 @@ pub(crate) fn find(values: &Values, root: Id) -> Result<State<'_>, Problem> {
     let Some(best) = found.iter().min_by_key(|candidate| rank(candidate)) else {
         return Err(Problem::Refused("it holds no dictionary of tensors: save model.state_dict()".into()));
     };
+    let averages = found.iter().filter(|c| c.named(&NOT_WEIGHTS).is_none() && c.tensors >= best.tensors);
+    let averages = averages.filter_map(|c| Some((c.named(&AVERAGES)?, c))).min_by_key(|(at, _)| *at);
+    let best = averages.map_or(best, |(_, averages)| averages);
     let mut tensors = Vec::new();
     let mut left = Vec::new();
     for (key, value) in items(values, best.dict) {
@@ -80,15 +87,20 @@ pub(crate) fn find(values: &Values, root: Id) -> Result<State<'_>, Problem> {
     Ok(State { tensors, texts })
 }
 
+impl Candidate {
+    /// Place among `names` of the first part of its path that is one of them.
+    fn named(&self, names: &[&str]) -> Option<usize> {
+        self.path.iter().find_map(|part| names.iter().position(|name| name == part))
+    }
+}
+
 /// Smaller is better.
 fn rank(candidate: &Candidate) -> (usize, usize, usize) {
-    let named =
-        |names: &[&str]| candidate.path.iter().find_map(|part| names.iter().position(|name| name == part));
     let more_tensors_first = usize::MAX - candidate.tensors;
-    if named(&NOT_WEIGHTS).is_some() {
+    if candidate.named(&NOT_WEIGHTS).is_some() {
         return (3, 0, more_tensors_first);
     }
-    match named(&NAMES) {
+    match candidate.named(&NAMES) {
         Some(at) => (0, at, candidate.path.len()),
         None if candidate.path.is_empty() => (1, 0, 0),
         None => (2, 0, more_tensors_first),

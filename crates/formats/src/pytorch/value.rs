@@ -16,7 +16,8 @@ pub(crate) type Id = usize;
 /// One Python object.
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
-    /// A value of which nothing here depends: None, a float, a long integer, bytes, a device, a type of values.
+    /// A value of which nothing here depends: None, a float, a long integer, bytes, a device, a type of values, the
+    /// arguments of a training program.
     Plain,
     Bool(bool),
     Int(i64),
@@ -34,16 +35,19 @@ pub(crate) enum Node {
     Tensor(Rc<View>),
 }
 
+/// What an allocation takes beside its contents, roughly: its header, and the room that vectors keep.
+const ALLOCATION: usize = 32;
+
 impl Node {
     /// Bytes it takes, roughly.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Node>()
             + match self {
-                Node::Text(text) | Node::Foreign(text) => text.len(),
-                Node::Tuple(items) | Node::List(items) => items.len() * size_of::<Id>(),
-                Node::Dict(items) => items.len() * size_of::<(Id, Id)>(),
-                Node::Storage(storage) => size_of::<Storage>() + storage.key.len(),
-                Node::Tensor(view) => size_of::<View>() + 16 * view.shape.len(),
+                Node::Text(text) | Node::Foreign(text) => ALLOCATION + text.len(),
+                Node::Tuple(items) | Node::List(items) => ALLOCATION + items.len() * size_of::<Id>(),
+                Node::Dict(items) => ALLOCATION + items.len() * size_of::<(Id, Id)>(),
+                Node::Storage(storage) => 2 * ALLOCATION + size_of::<Storage>() + storage.key.len(),
+                Node::Tensor(view) => 3 * ALLOCATION + size_of::<View>() + 16 * view.shape.len(),
                 Node::Plain | Node::Bool(_) | Node::Int(_) | Node::Function(_) | Node::StorageClass(_) => 0,
             }
     }
@@ -82,9 +86,9 @@ impl Values {
 pub(crate) enum Function {
     /// `collections.OrderedDict`, and what else makes a dictionary.
     Dict,
-    /// `set` and `frozenset`, `torch.Size`: of their argument, only its values.
+    /// `list`, `set` and `frozenset`, `torch.Size`: of their argument, only its values.
     Sequence,
-    /// Its result matters to nobody.
+    /// Its result matters to nobody, and neither would Python run anything for it but its own constructor.
     Plain,
     /// `torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`.
     Tensor,
@@ -116,21 +120,47 @@ pub(crate) struct View {
 
 /// What stands in for the class or function `name`.
 pub(crate) fn global(name: &str) -> Node {
-    match name {
-        "collections.OrderedDict" | "builtins.dict" | "__builtin__.dict" => Node::Function(Function::Dict),
-        "torch.Size"
-        | "builtins.set"
-        | "__builtin__.set"
-        | "builtins.frozenset"
-        | "__builtin__.frozenset" => Node::Function(Function::Sequence),
-        "torch.device" => Node::Function(Function::Plain),
+    // Python 2's name, which pickles of protocol 2 keep.
+    let name = &name.replacen("__builtin__.", "builtins.", 1);
+    match name.as_str() {
+        "collections.OrderedDict" | "collections.defaultdict" | "collections.Counter" | "builtins.dict" => {
+            Node::Function(Function::Dict)
+        }
+        "torch.Size" | "builtins.list" | "builtins.set" | "builtins.frozenset" => {
+            Node::Function(Function::Sequence)
+        }
+        // What training programs keep beside the weights: their arguments, paths, numbers of NumPy's.
+        "torch.device"
+        | "argparse.Namespace"
+        | "types.SimpleNamespace"
+        | "pathlib.Path"
+        | "pathlib.PosixPath"
+        | "pathlib.WindowsPath"
+        | "pathlib.PurePosixPath"
+        | "pathlib.PureWindowsPath"
+        | "datetime.datetime"
+        | "datetime.timedelta"
+        | "_codecs.encode"
+        | "numpy.dtype"
+        | "numpy.ndarray"
+        | "numpy.core.multiarray.scalar"
+        | "numpy._core.multiarray.scalar"
+        | "numpy.core.multiarray._reconstruct"
+        | "numpy._core.multiarray._reconstruct"
+        | "builtins.bytearray"
+        | "builtins.bytes"
+        | "builtins.complex"
+        | "builtins.int"
+        | "builtins.float"
+        | "builtins.str"
+        | "builtins.bool" => Node::Function(Function::Plain),
         "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => {
             Node::Function(Function::Tensor)
         }
         "torch._utils._rebuild_parameter" => Node::Function(Function::Parameter),
         "torch.float32" | "torch.float64" | "torch.float16" | "torch.bfloat16" | "torch.int8"
         | "torch.uint8" | "torch.int16" | "torch.int32" | "torch.int64" | "torch.bool" => Node::Plain,
-        _ => storage_class(name).map_or_else(|| Node::Foreign(name.into()), Node::StorageClass),
+        name => storage_class(name).map_or_else(|| Node::Foreign(name.into()), Node::StorageClass),
     }
 }
 

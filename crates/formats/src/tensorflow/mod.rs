@@ -5,7 +5,8 @@
 //!        └─ it is a number: v2, the index of a bundle; its values are in X.data-… beside it
 //! a node of a graph ─ graph_def
 //! ```
-//! A bundle may be given by its index, by any of its files of values, or by the `X` that TensorFlow itself asks for.
+//! A bundle may be given by its index, by any of its files of values, or by the `X` that TensorFlow itself asks for; the last
+//! checkpoint of a training by its folder, or by the text `checkpoint` in it: `model_checkpoint_path: "model.ckpt-90"`.
 
 mod checksum;
 mod graph_def;
@@ -33,8 +34,42 @@ const MOST_FROM_NOTHING: u64 = 1 << 24;
 
 type Found = (Format, Box<dyn Source>);
 
-/// The file to open for `path`: the index of a bundle where that is what is meant.
+/// Longest text `checkpoint`; one lists the checkpoints that a training kept.
+const LONGEST_LIST: u64 = 1 << 20;
+
+/// The file to open for `path`: the index of a bundle or the last checkpoint of a folder where that is what is meant.
 pub(crate) fn file_for(path: &Path) -> Result<PathBuf, Problem> {
+    let list = if path.is_dir() { path.join("checkpoint") } else { path.into() };
+    if path.is_dir() && path.join("saved_model.pb").is_file() {
+        return Err(Problem::Refused(
+            "it is a SavedModel, whose values have no names of layers: save them with model.save_weights(\"NAME.weights.h5\")".into(),
+        ));
+    }
+    match last_checkpoint(&list)? {
+        Some(last) => index_for(&last),
+        None => index_for(path),
+    }
+}
+
+/// The checkpoint that the text `list` names first, which may have been moved with it.
+fn last_checkpoint(list: &Path) -> Result<Option<PathBuf>, Problem> {
+    if list.file_name().is_none_or(|name| name != "checkpoint") || !list.is_file() {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    File::open(list)?.take(LONGEST_LIST).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let named = text.strip_prefix("model_checkpoint_path:").and_then(|rest| rest.split('"').nth(1));
+    let Some(named) = named else { return Ok(None) };
+    let beside = list.with_file_name(Path::new(named).file_name().unwrap_or_default());
+    let places = [list.with_file_name(named), beside.clone()];
+    let found = places.into_iter().find(|place| place.is_file() || self::beside(place, ".index").is_file());
+    found.map(Some).ok_or_else(|| {
+        missing(format!("it names the checkpoint {named}, and {} is missing", beside.display()))
+    })
+}
+
+fn index_for(path: &Path) -> Result<PathBuf, Problem> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if let Some(bundle) = bundle_of(name) {
         let index = path.with_file_name(format!("{bundle}.index"));
@@ -42,6 +77,12 @@ pub(crate) fn file_for(path: &Path) -> Result<PathBuf, Problem> {
             return Ok(index);
         }
         return Err(missing(format!("it holds values only, and its index {} is missing", index.display())));
+    }
+    if path.extension().is_some_and(|extension| extension == "meta") && path.is_file() {
+        return Err(Problem::Refused(format!(
+            "it is the graph of a checkpoint, without values: open {}",
+            path.with_extension("").display()
+        )));
     }
     let index = beside(path, ".index");
     Ok(if !path.is_file() && index.is_file() { index } else { path.into() })

@@ -109,6 +109,9 @@ pub fn build(spec: &Spec) -> Result<Graph, GraphError> {
     if classes > 1_000_000 {
         return out_of_range("number of classes", classes.to_string(), "0 to 1000000");
     }
+    if let Some(values) = spec.embedding.filter(|values| !(1..=65_536).contains(values)) {
+        return out_of_range("size of the embedding", values.to_string(), "1 to 65536");
+    }
     let at_size = |side: usize| {
         let full = Spec { img_size: Some(side), classes: Some(classes), ..spec.clone() };
         let (mut net, x) = Net::new(full, side);

@@ -11,14 +11,15 @@ pub(super) fn inception_resnet_v1(net: &mut Net, x: Tap, classes: usize) {
     super::classifier(net, x, 0.8, classes);
 }
 
-/// FaceNet's network: a sixth C block at scale 1 without ReLU, a bottleneck of 512 with batch norm, its L2 norm.
-/// A classifier of identities, where there is one, reads the bottleneck before the norm.
+/// FaceNet's network: a sixth C block at scale 1 without ReLU, a bottleneck with batch norm, its L2 norm. The
+/// bottleneck has 512 values in the models of 2018 and 128, the default of the code, in those before. A classifier of identities, where there is one, reads the bottleneck before the norm.
 pub(super) fn facenet(net: &mut Net, x: Tap, classes: usize) {
     let x = body(net, x);
     let x = block8(net, "block8_6", x, Scale::LAST);
     let x = net.push("pool", Op::GlobalAvgPool, &[x]);
     let x = net.push("dropout", Op::Dropout { keep: 0.8 }, &[x]);
-    let bottleneck = Op::Conv { out: 512, kernel: [1, 1], stride: 1, pad: Pad::Same, after: After::Bn };
+    let out = net.embedding().unwrap_or(512);
+    let bottleneck = Op::Conv { out, kernel: [1, 1], stride: 1, pad: Pad::Same, after: After::Bn };
     let x = net.push("bottleneck", bottleneck, &[x]);
     let embedding = net.push("embedding", Op::L2Norm, &[x]);
     net.output("embedding", embedding);

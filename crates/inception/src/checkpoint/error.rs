@@ -83,12 +83,14 @@ pub enum TensorProblem {
         /// Its shape in the file.
         found: Vec<usize>,
     },
-    /// It holds other numbers than `F32`.
+    /// It holds numbers of another type.
     Type {
         /// Its name.
         name: String,
+        /// Types that are read.
+        expected: Vec<Dtype>,
         /// Type in the file.
-        found: String,
+        found: Dtype,
     },
     /// Some of its values are infinite or not a number.
     NotFinite {
@@ -99,16 +101,25 @@ pub enum TensorProblem {
         /// Of how many.
         len: usize,
     },
+    /// Some of its variances are below zero.
+    Negative {
+        /// Its name.
+        name: String,
+        /// How many.
+        bad: usize,
+        /// Of how many.
+        len: usize,
+    },
 }
 
 impl TensorProblem {
-    /// How the tensor that was `found` under `name` differs from one of the `expected` shape and a type that `fits`;
+    /// How the tensor that was `found` under `name` differs from one of the `expected` shape and one of `types`;
     /// `nearest` looks for another name where there is none.
     pub(crate) fn of(
         name: &str,
         expected: &[usize],
         found: Option<&Tensor>,
-        fits: impl Fn(Dtype) -> bool,
+        types: &[Dtype],
         nearest: impl FnOnce() -> Option<String>,
     ) -> Option<Self> {
         let (name, expected) = (name.to_string(), expected.to_vec());
@@ -117,8 +128,8 @@ impl TensorProblem {
             Some(tensor) if tensor.shape != expected => {
                 Some(TensorProblem::Shape { name, expected, found: tensor.shape.clone() })
             }
-            Some(tensor) if !fits(tensor.dtype) => {
-                Some(TensorProblem::Type { name, found: tensor.dtype.name().into() })
+            Some(tensor) if !types.contains(&tensor.dtype) => {
+                Some(TensorProblem::Type { name, expected: types.to_vec(), found: tensor.dtype })
             }
             Some(_) => None,
         }
@@ -126,7 +137,7 @@ impl TensorProblem {
 }
 
 /// Problems that a message lists.
-const SHOWN: usize = 40;
+pub(crate) const SHOWN: usize = 40;
 
 /// `; is it …?`
 struct Near<'a>(&'a Option<String>);
@@ -149,7 +160,13 @@ impl std::fmt::Display for TensorProblem {
             TensorProblem::Shape { name, expected, found } => {
                 write!(f, "`{name}` has shape {found:?}, expected {expected:?}")
             }
-            TensorProblem::Type { name, found } => write!(f, "`{name}` has type {found}, expected F32"),
+            TensorProblem::Type { name, expected, found } => {
+                let expected: Vec<&str> = expected.iter().map(|dtype| dtype.name()).collect();
+                write!(f, "`{name}` has type {}, expected {}", found.name(), expected.join(" or "))
+            }
+            TensorProblem::Negative { name, bad, len } => {
+                write!(f, "`{name}` has {bad} values of {len} below zero, which no variance is")
+            }
             TensorProblem::NotFinite { name, bad, len } => {
                 write!(f, "`{name}` has {bad} values of {len} that are infinite or not a number")
             }
@@ -166,6 +183,11 @@ impl std::fmt::Display for CheckpointError {
                 write!(f, "{} has {tensors} tensors of no network that is known here", path.display())?;
                 if !first.is_empty() {
                     write!(f, "; the first are `{}`", first.join("`, `"))?;
+                }
+                if first.iter().any(|name| name.ends_with("/.ATTRIBUTES/VARIABLE_VALUE")) {
+                    return f.write_str(
+                        "; it is a checkpoint of objects, which have no names of layers: save it with model.save_weights(\"NAME.weights.h5\")",
+                    );
                 }
                 match nearest {
                     Some((net, layout, percent)) => write!(

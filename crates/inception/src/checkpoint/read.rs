@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use inception_formats::{Dtype, Tensor, TensorFile};
-use inception_graph::{Graph, Param, Weights, build};
+use inception_graph::{Graph, Param, Role, Weights, build};
 use serde_json::{Map, Value};
 
-use super::{Checkpoint, CheckpointError, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem};
+use super::{Checkpoint, CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem};
 use crate::weights::{self, Extra};
 
 /// Reads the network, its weights and its metadata from a checkpoint or a file that another program published.
 pub fn load(path: &Path) -> Result<(Graph, Weights, Metadata), CheckpointError> {
-    let Checkpoint { graph, weights, metadata, .. } = open(path, None, false)?;
-    Ok((graph, weights, metadata))
+    let Checkpoint { graph, weights, metadata, doubts, .. } = open(path, None, false)?;
+    match doubts.into_iter().next() {
+        None => Ok((graph, weights, metadata)),
+        Some(doubt) => Err(CheckpointError::Metadata { path: path.into(), reason: doubt.reason }),
+    }
 }
 
 /// Reads a file of weights, ours or another program's. `net` settles which of several networks with the same tensors is
@@ -43,7 +46,11 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     if !problems.is_empty() {
         for (param, source) in params.iter().zip(sources) {
             let Some(source) = source else { continue };
-            problems.extend(not_finite(&param.name, &file.values(source).map_err(CheckpointError::File)?));
+            problems.extend(impossible(
+                &param.name,
+                param.role,
+                &file.values(source).map_err(CheckpointError::File)?,
+            ));
         }
         return Err(refused(problems));
     }
@@ -51,7 +58,7 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     let (mut weights, mut problems) = (Weights::zeros(&graph), Vec::new());
     for (i, source) in sources.into_iter().flatten().enumerate() {
         let values = file.values(source).map_err(CheckpointError::File)?;
-        problems.extend(not_finite(&params[i].name, &values));
+        problems.extend(impossible(&params[i].name, params[i].role, &values));
         weights.get_mut(i).copy_from_slice(&values);
     }
     if !problems.is_empty() {
@@ -65,7 +72,7 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
             extras.push(Extra { name: name.into(), dtype, shape, bytes });
         }
     }
-    Ok(Checkpoint { graph, weights, metadata, layout: None, report: Vec::new(), extras })
+    Ok(Checkpoint { graph, weights, metadata, layout: None, report: Vec::new(), doubts: Vec::new(), extras })
 }
 
 fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {
@@ -84,7 +91,17 @@ fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {
         value.map(|v| (key.clone(), v)).map_err(|e| format!("`{key}` is not JSON: {e}"))
     };
     let fields = texts.into_iter().map(parse).collect::<Result<Map<_, _>, _>>()?;
-    let metadata: Metadata = serde_json::from_value(Value::Object(fields)).map_err(|e| e.to_string())?;
+    checked(serde_json::from_value(Value::Object(fields)).map_err(|e| e.to_string())?)
+}
+
+/// What [`super::description`] wrote among the texts of a file in another program's layout.
+pub(crate) fn described(texts: &[(String, String)]) -> Result<Option<Metadata>, String> {
+    let Some((_, text)) = texts.iter().find(|(key, _)| key == DESCRIPTION) else { return Ok(None) };
+    let metadata = serde_json::from_str(text).map_err(|e| format!("`{DESCRIPTION}`: {e}"))?;
+    checked(metadata).map(Some)
+}
+
+fn checked(metadata: Metadata) -> Result<Metadata, String> {
     if let Some(background) = metadata.background.filter(|&b| b >= metadata.classes.len()) {
         return Err(format!("background class {background} of {} classes", metadata.classes.len()));
     }
@@ -95,10 +112,15 @@ fn metadata(texts: Vec<(String, String)>) -> Result<Metadata, String> {
     Ok(metadata)
 }
 
-/// The problem of values that are infinite or not a number.
-pub(crate) fn not_finite(name: &str, values: &[f32]) -> Option<TensorProblem> {
-    let bad = values.iter().filter(|v| !v.is_finite()).count();
-    (bad > 0).then(|| TensorProblem::NotFinite { name: name.into(), bad, len: values.len() })
+/// The problem of `values`, those of a parameter in that `role`, which no network can compute with.
+pub(crate) fn impossible(name: &str, role: Role, values: &[f32]) -> Option<TensorProblem> {
+    let (name, len) = (name.to_string(), values.len());
+    let count = |wrong: fn(&f32) -> bool| Some(values.iter().filter(|v| wrong(v)).count()).filter(|&n| n > 0);
+    match (count(|v| !v.is_finite()), count(|&v| v < 0.0)) {
+        (Some(bad), _) => Some(TensorProblem::NotFinite { name, bad, len }),
+        (None, Some(bad)) if role == Role::Variance => Some(TensorProblem::Negative { name, bad, len }),
+        (None, _) => None,
+    }
 }
 
 /// The tensor of each of `params` that fits, and every way in which `tensors` differ: the network's order first, then what is too
@@ -109,8 +131,7 @@ fn differences(params: &[Param], tensors: &[Tensor]) -> (Vec<Option<usize>>, Vec
         tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
     for Param { name, shape, .. } in params {
         let place = places.get(name.as_str()).copied();
-        let problem =
-            TensorProblem::of(name, shape, place.map(|i| &tensors[i]), |d| d == Dtype::F32, || None);
+        let problem = TensorProblem::of(name, shape, place.map(|i| &tensors[i]), &[Dtype::F32], || None);
         sources.push(place.filter(|_| problem.is_none()));
         problems.extend(problem);
     }

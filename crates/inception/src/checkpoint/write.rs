@@ -8,7 +8,7 @@ use inception_formats::Dtype;
 use inception_graph::Weights;
 use serde_json::{Map, Value, json};
 
-use super::{CheckpointError, EXTRA, FORMAT, Metadata, PLAIN};
+use super::{CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN};
 use crate::weights::Extra;
 
 /// A tensor to be written.
@@ -27,8 +27,8 @@ pub struct Out<'a> {
 pub enum Values<'a> {
     /// As they are in memory.
     F32(&'a [f32]),
-    /// Made when their turn comes, so that one tensor at a time is in memory.
-    Made(Box<dyn Fn() -> Vec<f32> + 'a>),
+    /// Little endian, made when their turn comes, so that one tensor at a time is in memory.
+    Made(Box<dyn Fn() -> Vec<u8> + 'a>),
     /// Little endian.
     Bytes(&'a [u8]),
 }
@@ -102,7 +102,7 @@ fn write_to(file: File, texts: Map<String, Value>, tensors: Vec<Out>) -> io::Res
     for tensor in tensors {
         match tensor.values {
             Values::F32(values) => floats(&mut out, values)?,
-            Values::Made(make) => floats(&mut out, &make())?,
+            Values::Made(make) => out.write_all(&make())?,
             Values::Bytes(bytes) => out.write_all(bytes)?,
         }
     }
@@ -127,19 +127,32 @@ fn header(texts: Map<String, Value>, tensors: &[Out]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The metadata as the format allows them: texts under texts.
-fn texts(metadata: &Metadata) -> io::Result<Map<String, Value>> {
+/// The texts of a file in another program's layout: what its tensors cannot say.
+pub fn description(metadata: &Metadata) -> Result<Map<String, Value>, serde_json::Error> {
     let mut metadata = metadata.clone();
+    // They are about the file that was read.
+    metadata.provenance.tensors.clear();
+    let text = Value::Object(fields(metadata)?).to_string();
+    Ok(std::iter::once((DESCRIPTION.to_string(), Value::String(text))).collect())
+}
+
+/// The metadata without what JSON cannot hold.
+fn fields(mut metadata: Metadata) -> Result<Map<String, Value>, serde_json::Error> {
     metadata.metrics.retain(|_, value| value.is_finite());
     let Value::Object(fields) = serde_json::to_value(metadata)? else {
         unreachable!("a struct is an object")
     };
+    Ok(fields)
+}
+
+/// The metadata as the format allows them: texts under texts.
+fn texts(metadata: &Metadata) -> io::Result<Map<String, Value>> {
     let as_text = |(key, value): (String, Value)| {
         let text = if PLAIN.contains(&key.as_str()) { value } else { Value::String(value.to_string()) };
         (key, text)
     };
     let format = ("format".to_string(), Value::from(FORMAT));
-    Ok(std::iter::once(format).chain(fields.into_iter().map(as_text)).collect())
+    Ok(std::iter::once(format).chain(fields(metadata.clone())?.into_iter().map(as_text)).collect())
 }
 
 /// Makes the new name last through a power failure, where folders can be synced.

@@ -6,18 +6,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use inception_formats::Dtype;
 use inception_graph::{Layout, Role};
-use serde_json::Map;
 
 use super::stdout;
 use super::weights::known;
 use crate::checkpoint::{self, Checkpoint, Out, Values};
-use crate::exit::{Exit, UsageError};
-use crate::weights::{AVERAGE, Extra};
+use crate::exit::{BadData, Exit, UsageError};
+use crate::weights::Extra;
 
 const NOTES: &str = "\
 Without --layout OUT is a checkpoint of this tool: network, classes and preprocessing inside, and beside the network
 whatever else IN held, so that converting back gives IN's tensors again. With --layout OUT is a safetensors file with
-the names and axes of that program.
+the names and axes of that program, and in its metadata what those cannot say: network, classes, preprocessing.
 
 Layouts: slim, facenet, inception-2015, torchvision, pytorch-fid, timm, facenet-pytorch, keras, keras3
 
@@ -70,6 +69,10 @@ pub fn run(args: ConvertArgs) -> Result<Exit> {
         );
     }
     let mut found = checkpoint::open(&args.input, known(args.model.as_ref())?, true)?;
+    if let Some(doubt) = found.doubts.first() {
+        let input = args.input.display();
+        return Err(BadData(format!("{input}: {}; correct it there, or move it away", doubt.reason)).into());
+    }
     if let Some(file) = &args.class_names {
         found.metadata.classes = class_names(file, found.graph.classes())?;
     }
@@ -110,11 +113,11 @@ fn class_names(file: &std::path::Path, classes: usize) -> Result<Vec<String>> {
 fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<usize> {
     let net = found.metadata.net.as_str();
     if !layout.nets().contains(&net) {
-        let others = Layout::ALL.into_iter().filter(|other| other.nets().contains(&net));
-        let others = others.map(Layout::name).collect::<Vec<_>>().join(", ");
-        let others =
-            if others.is_empty() { "no other has it either".into() } else { format!("these have: {others}") };
-        let message = format!("the layout {} has no {net}; {others}", layout.name());
+        let (name, nets) = (layout.name(), layout.nets().join(", "));
+        let others: Vec<&str> =
+            Layout::ALL.iter().filter(|l| l.nets().contains(&net)).map(|l| l.name()).collect();
+        let others = if others.is_empty() { "no layout".into() } else { others.join(", ") };
+        let message = format!("the layout {name} has no {net}: it has {nets}; {net} is in {others}");
         return Err(UsageError(message).into());
     }
     if found.metadata.width != 1.0 {
@@ -126,8 +129,9 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
         return Err(UsageError(message).into());
     }
     let names = layout.names(&found.graph);
-    // What the file held beside the network belongs to its own layout only.
-    let extras: &[Extra] = if found.origin() == Some(layout) { &found.extras } else { &[] };
+    // How the file had its tensors, and what it held beside the network, belongs to its own layout only.
+    let same = found.origin() == Some(layout);
+    let extras: &[Extra] = if same { &found.extras } else { &[] };
     let (mut tensors, mut scaled) = (Vec::new(), Vec::new());
     for (i, (param, foreign)) in found.weights.params().iter().zip(&names).enumerate() {
         let values = found.weights.get(i);
@@ -138,13 +142,16 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
             continue;
         };
         let (axes, shape) = (foreign.axes, &param.shape);
-        // Where the weight itself is kept beside the network, ours is its moving average.
-        let averaged = extras.iter().any(|e| e.name == foreign.name);
+        let original = same.then(|| found.metadata.provenance.tensors.get(&param.name)).flatten();
+        let narrow = original.and_then(|o| Dtype::find(&o.dtype)).filter(|d| d.exactly(values).is_some());
+        let dtype = narrow.unwrap_or(Dtype::F32);
+        let made =
+            move || dtype.exactly(&axes.to_foreign(shape, values)).expect("they fit, whatever their order");
         tensors.push(Out {
-            name: format!("{}{}", foreign.name, if averaged { AVERAGE } else { "" }),
-            dtype: Dtype::F32,
+            name: original.map_or(&foreign.name, |o| &o.name).clone(),
+            dtype,
             shape: axes.shape(shape),
-            values: Values::Made(Box::new(move || axes.to_foreign(shape, values))),
+            values: Values::Made(Box::new(made)),
         });
     }
     if !scaled.is_empty() {
@@ -162,6 +169,6 @@ fn in_layout(args: &ConvertArgs, found: &Checkpoint, layout: Layout) -> Result<u
         values: Values::Bytes(bytes),
     }));
     let count = tensors.len();
-    checkpoint::write(&args.output, Map::new(), tensors)?;
+    checkpoint::write(&args.output, checkpoint::description(&found.metadata)?, tensors)?;
     Ok(count)
 }

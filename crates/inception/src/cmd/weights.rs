@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use inception_graph::{Graph, GraphError, Spec, Weights, build, find};
 
-use crate::checkpoint::{self, Checkpoint, Metadata};
+use crate::checkpoint::{self, Checkpoint, Metadata, Setting};
 use crate::data::{Interpolation, Range, Resize};
-use crate::exit::UsageError;
+use crate::exit::{BadData, UsageError};
 
 /// A file of weights and what overrules what it says.
 #[derive(clap::Args, Clone, Debug)]
@@ -47,7 +47,7 @@ pub fn known(model: Option<&String>) -> Result<Option<&str>, GraphError> {
 impl WeightsArgs {
     /// Reads the file; what was done by rule goes to stderr, a line each.
     pub fn load(&self) -> Result<(Graph, Weights, Metadata)> {
-        let Checkpoint { mut graph, weights, mut metadata, report, .. } =
+        let Checkpoint { mut graph, weights, mut metadata, report, doubts, .. } =
             checkpoint::open(&self.weights, known(self.model.as_ref())?, false)?;
         let mut err = std::io::stderr().lock();
         if let Some(source) = metadata.provenance.source.as_ref().filter(|_| !report.is_empty()) {
@@ -55,6 +55,10 @@ impl WeightsArgs {
         }
         for line in &report {
             writeln!(err, "  {line}")?;
+        }
+        if let Some(doubt) = doubts.iter().find(|doubt| !self.settles(doubt.setting)) {
+            let (file, flag) = (self.weights.display(), doubt.setting.flag());
+            return Err(BadData(format!("{file}: {}; say what is right with {flag}", doubt.reason)).into());
         }
         if let Some(side) = self.img_size {
             // Parameters do not depend on the input's size.
@@ -75,6 +79,17 @@ impl WeightsArgs {
         preprocessing.range = self.range.unwrap_or(preprocessing.range);
         preprocessing.exif = self.exif.unwrap_or(preprocessing.exif);
         Ok((graph, weights, metadata))
+    }
+
+    /// Whether a flag decides the `setting`.
+    fn settles(&self, setting: Setting) -> bool {
+        match setting {
+            Setting::ImgSize => self.img_size.is_some(),
+            Setting::CropPct => self.crop_pct.is_some(),
+            Setting::Interpolation => self.interpolation.is_some(),
+            Setting::Resize => self.resize.is_some(),
+            Setting::Range => self.range.is_some(),
+        }
     }
 
     /// Reads a file whose network answers with classes.

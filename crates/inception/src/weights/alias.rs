@@ -1,12 +1,14 @@
-//! A file's names as the layouts have them: prefixes, moving averages and Keras's counters out of the way.
+//! A file's names as the layouts have them: prefixes, moving averages Keras's counters and heads out of the way.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use inception_formats::TensorFile;
+use inception_formats::{Tensor, TensorFile};
 use inception_graph::numbered;
 
+use super::prefix;
+
 /// What a training program of TensorFlow appends to the name of a weight's moving average.
-pub const AVERAGE: &str = "/ExponentialMovingAverage";
+const AVERAGE: &str = "/ExponentialMovingAverage";
 
 /// Marks the weight itself where its moving average takes its place.
 pub(super) const NOT_AVERAGED: &str = " (not averaged)";
@@ -16,19 +18,26 @@ pub(super) struct Standard {
     pub(super) names: Vec<String>,
     /// How many moving averages stand in for the weights.
     pub(super) averages: usize,
-    /// What wrapped every name, for example `module.`.
-    pub(super) prefix: Option<&'static str>,
+    /// What stood in front of them, for example `module.`.
+    pub(super) prefix: Option<String>,
+    /// Which names were without it and are of no network.
+    pub(super) outside: Vec<bool>,
 }
 
 pub(super) fn standard(file: &TensorFile) -> Standard {
     let mut names: Vec<String> = file.tensors().iter().map(|t| t.name.clone()).collect();
-    let prefix = ["module.", "model."].into_iter().find(|p| names.iter().all(|n| n.starts_with(p)));
-    if let Some(prefix) = prefix {
-        names.iter_mut().for_each(|name| *name = name[prefix.len()..].into());
+    for name in &mut names {
+        *name = name.replace("_layer_checkpoint_dependencies/", "layers/");
     }
     let averages = take_averages(&mut names);
-    if names.iter().any(|name| is_keras(name)) {
+    let (prefix, outside) = match prefix::take_off(&mut names) {
+        Some((prefix, outside)) => (Some(prefix), outside),
+        None => (None, vec![false; names.len()]),
+    };
+    if is_keras(&names) {
+        unnest(&mut names);
         names = keras(&names);
+        name_head(&mut names, file.tensors());
     }
     // Cadene's Inception-ResNet-v2 is timm's but for the name of its classifier.
     let cadene = names.iter().any(|n| n == "repeat_1.19.conv2d.weight")
@@ -36,11 +45,9 @@ pub(super) fn standard(file: &TensorFile) -> Standard {
     for name in &mut names {
         if let Some(rest) = name.strip_prefix("last_linear.").filter(|_| cadene) {
             *name = format!("classif.{rest}");
-        } else if let Some(rest) = name.strip_prefix("_layer_checkpoint_dependencies/") {
-            *name = format!("layers/{rest}");
         }
     }
-    Standard { names, averages, prefix }
+    Standard { names, averages, prefix, outside }
 }
 
 fn take_averages(names: &mut [String]) -> usize {
@@ -56,12 +63,24 @@ fn take_averages(names: &mut [String]) -> usize {
     averaged.len()
 }
 
-/// `conv2d_7/conv2d_7/kernel:0`, with or without the colon.
-fn is_keras(name: &str) -> bool {
-    let mut parts = name.split('/');
-    matches!((parts.next(), parts.next()), (Some(layer), Some(again))
-        if layer.starts_with("conv") && again.starts_with("conv") && again.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_')
-            == layer.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_'))
+/// `conv2d_7/conv2d_7/kernel:0`, with or without the colon; TensorFlow's own programs say `weights`.
+pub(super) fn is_keras(names: &[String]) -> bool {
+    names.iter().any(|name| name.trim_end_matches(":0").ends_with("/kernel"))
+}
+
+/// Most variables of a layer: those of a batch norm.
+const LARGEST_LAYER: usize = 4;
+
+/// `inception_v3/conv2d_7/kernel:0`: a group that holds more than a layer is a model in the model.
+fn unnest(names: &mut [String]) {
+    let mut sizes: HashMap<String, usize> = HashMap::new();
+    names.iter().for_each(|name| *sizes.entry(layer(name).into()).or_default() += 1);
+    for name in names {
+        let nested = sizes[layer(name)] > LARGEST_LAYER;
+        if let Some((_, rest)) = name.split_once('/').filter(|(_, rest)| nested && rest.contains('/')) {
+            *name = rest.into();
+        }
+    }
 }
 
 /// Layers that Keras numbers, old spelling and new.
@@ -88,6 +107,17 @@ fn keras(names: &[String]) -> Vec<String> {
     names.iter().map(|name| if name.contains('/') { renamed(name) } else { name.clone() }).collect()
 }
 
+/// Calls the only dense layer of a Keras file as the published ones do.
+fn name_head(names: &mut [String], tensors: &[Tensor]) {
+    let dense = names.iter().zip(tensors).filter(|(n, t)| n.ends_with("/kernel:0") && t.shape.len() == 2);
+    let heads: Vec<String> = dense.map(|(name, _)| layer(name).to_string()).collect();
+    if let [head] = heads.as_slice() {
+        for name in names.iter_mut().filter(|name| layer(name) == head) {
+            *name = format!("predictions/predictions/{}", name.rsplit('/').next().unwrap_or_default());
+        }
+    }
+}
+
 fn layer(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
@@ -103,36 +133,30 @@ fn counted(layer: &str) -> Option<(usize, usize)> {
 }
 
 /// The names of a Keras file's tensors by their place among the layers, as `.weights.h5` has them, for files whose layers
-/// have other names: Keras itself loads by position.
-pub(super) fn by_position(names: &[String]) -> Vec<String> {
-    let mut counts = [0usize; 2];
-    let mut positions = vec![String::new(); names.len()];
-    let mut at = 0;
-    while at < names.len() {
-        let end = at + names[at..].iter().take_while(|n| layer(n) == layer(&names[at])).count();
-        let variables: Vec<&str> =
-            names[at..end].iter().map(|n| n.rsplit('/').next().unwrap_or(n).trim_end_matches(":0")).collect();
-        let norm = variables.contains(&"moving_mean");
-        let dense = layer(&names[at]).starts_with(['p', 'd']) && !norm;
-        let group = if dense {
-            "layers/dense".to_string()
-        } else if norm {
-            format!("layers/{}", numbered("batch_normalization", counts[1]))
-        } else {
-            format!("layers/{}", numbered("conv2d", counts[0]))
+/// have other names: Keras itself loads by position. A kernel of two extents is that of a dense layer.
+pub(super) fn by_position(names: &[String], tensors: &[Tensor]) -> Vec<String> {
+    let variable = |i: usize| names[i].rsplit('/').next().unwrap_or_default().trim_end_matches(":0");
+    let mut counts = [0usize; 3];
+    let mut positions = Vec::with_capacity(names.len());
+    let places: Vec<usize> = (0..names.len()).collect();
+    for group in places.chunk_by(|&a, &b| layer(&names[a]) == layer(&names[b])) {
+        let norm = group.iter().any(|&i| variable(i) == "moving_mean");
+        let dense = group.iter().any(|&i| variable(i) == "kernel" && tensors[i].shape.len() == 2);
+        let (kind, class) = match (norm, dense) {
+            (true, _) => (0, "batch_normalization"),
+            (false, true) => (1, "dense"),
+            (false, false) => (2, "conv2d"),
         };
-        if !dense {
-            counts[usize::from(norm)] += 1;
-        }
-        for (name, variable) in positions[at..end].iter_mut().zip(variables) {
-            let index = match variable {
+        let layer = numbered(class, counts[kind]);
+        counts[kind] += 1;
+        positions.extend(group.iter().map(|&i| {
+            let index = match variable(i) {
                 "kernel" | "beta" => 0,
                 "bias" | "moving_mean" => 1,
                 _ => 2,
             };
-            *name = format!("{group}/vars/{index}");
-        }
-        at = end;
+            format!("layers/{layer}/vars/{index}")
+        }));
     }
     positions
 }
@@ -167,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn a_model_in_a_model_is_taken_out_of_its_group() {
+        let layer = ["conv2d/kernel", "batch_normalization/beta", "batch_normalization/moving_mean"];
+        let more = ["batch_normalization/moving_variance", "conv2d_1/kernel"];
+        let mut names: Vec<String> = layer.iter().chain(&more).map(|n| format!("inception_v3/{n}")).collect();
+        names.push("output/sequential/output/kernel".into());
+        unnest(&mut names);
+        assert_eq!(names[..3], texts(&layer));
+        assert_eq!(names[5], "output/sequential/output/kernel");
+    }
+
+    #[test]
     fn averages_take_the_place_of_weights() {
         let mut names = texts(&["A/weights", "A/weights/ExponentialMovingAverage", "B/weights"]);
         assert_eq!(take_averages(&mut names), 1);
@@ -175,16 +210,23 @@ mod tests {
 
     #[test]
     fn layers_of_any_name_have_positions() {
-        let names = texts(&[
-            "first/kernel:0",
-            "its_norm/beta:0",
-            "its_norm/moving_mean:0",
-            "block/kernel:0",
-            "block/bias:0",
-            "predictions/kernel:0",
-        ]);
+        let all = [
+            ("first/kernel:0", 4),
+            ("its_norm/beta:0", 1),
+            ("its_norm/moving_mean:0", 1),
+            ("block/kernel:0", 4),
+            ("block/bias:0", 1),
+            ("softmax/kernel:0", 2),
+        ];
+        let names = texts(&all.map(|(name, _)| name));
+        let tensor = |(name, rank): &(&str, usize)| Tensor {
+            name: (*name).into(),
+            dtype: inception_formats::Dtype::F32,
+            shape: vec![1; *rank],
+        };
+        let tensors: Vec<Tensor> = all.iter().map(tensor).collect();
         assert_eq!(
-            by_position(&names),
+            by_position(&names, &tensors),
             [
                 "layers/conv2d/vars/0",
                 "layers/batch_normalization/vars/0",

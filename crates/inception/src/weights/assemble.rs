@@ -1,16 +1,15 @@
-//! From a recognised file to weights, metadata and a report.
+//! From a recognised file to weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use inception_formats::{Dtype, TensorFile};
-use inception_graph::{Role, Weights};
+use inception_graph::Weights;
 
-use super::alias;
-use super::imagenet;
-use super::preset;
+use super::alias::{self, Standard};
+use super::describe::{About, Fitted};
 use super::recognise::{self, Index, Recognised};
 use super::rules::{self, Reason};
-use crate::checkpoint::{Checkpoint, CheckpointError, Metadata, TensorProblem, not_finite};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, SHOWN, TensorProblem, impossible};
 
 /// A tensor that is kept beside the network, so that the file can be made again.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,78 +31,29 @@ pub fn load(
     net: Option<&str>,
     keep_extras: bool,
 ) -> Result<Checkpoint, CheckpointError> {
+    let path = file.path().to_path_buf();
+    let described = checkpoint::described(file.texts())
+        .map_err(|reason| CheckpointError::Metadata { path: path.clone(), reason })?;
+    let net = net.or(described.as_ref().map(|metadata| metadata.net.as_str()));
     let mut standard = alias::standard(&file);
     let found = recognise::recognise(&file, &mut standard.names, net)?;
-    let names = &standard.names;
-    let (layout, format) = (found.layout, file.format());
-    let index = recognise::index(names, &file);
-
-    let taken = found.names.iter().flatten().filter_map(|f| index.get(f.name.as_str())).map(|&(i, _)| i);
-    let taken: std::collections::HashSet<usize> = taken.collect();
-    let mut left: BTreeMap<Reason, Vec<usize>> = BTreeMap::new();
-    let mut unexpected = Vec::new();
-    for (i, (name, tensor)) in
-        names.iter().zip(file.tensors()).enumerate().filter(|(i, _)| !taken.contains(i))
-    {
-        match rules::reason(layout, format, name, tensor) {
-            Some(reason) => left.entry(reason).or_default().push(i),
-            None => unexpected.push(i),
+    let broken = |problems: Vec<TensorProblem>| {
+        let net = format!("{} in the layout {}", found.graph.spec().net, found.layout.name());
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(CheckpointError::Tensors { path: path.clone(), net, problems })
         }
-    }
-    let mut problems = differences(&found, &index);
-    problems.extend(unexpected.iter().map(|&i| TensorProblem::Extra {
-        name: names[i].clone(),
-        nearest: nearest(&names[i], found.names.iter().flatten().map(|f| f.name.as_str())),
-    }));
-    let path = file.path().to_path_buf();
-    let broken = |problems| CheckpointError::Tensors {
-        path: path.clone(),
-        net: format!("{} in the layout {}", found.graph.spec().net, layout.name()),
-        problems,
     };
-    if !problems.is_empty() {
-        return Err(broken(problems));
-    }
+    let index = recognise::index(&standard.names, &file);
+    let (left, problems) = differences(&found, &standard, &index, &file);
+    broken(problems)?;
     let sources: Vec<Option<usize>> =
         found.names.iter().map(|f| f.as_ref().map(|f| index[f.name.as_str()].0)).collect();
     let (weights, problems) = read(&found, &sources, &mut file)?;
-    if !problems.is_empty() {
-        return Err(broken(problems));
-    }
-
-    let auxiliary = left.contains_key(&Reason::AuxiliaryHead);
-    let mut preprocessing = preset::preprocessing(layout, &found.graph.spec().net, auxiliary);
-    let tag = preset::beside(&path, &mut preprocessing)
-        .map_err(|reason| CheckpointError::Metadata { path: path.clone(), reason })?;
-    let mut report = vec![];
-    if let Some(prefix) = standard.prefix {
-        report.push(format!("`{prefix}` taken off every name"));
-    }
-    if standard.averages > 0 {
-        report.push(format!("{} moving averages taken in place of the weights", standard.averages));
-    }
-    let narrow = sources.iter().flatten().map(|&i| file.tensors()[i].dtype).filter(|&d| d != Dtype::F32);
-    let narrow: Vec<Dtype> = narrow.collect();
-    if let Some(first) = narrow.first() {
-        report.push(format!("{} tensors of {} and the like turned into F32", narrow.len(), first.name()));
-    }
-    report.extend(left.iter().map(|(reason, tensors)| reason.describe(tensors.len())));
-    let gammas = found
-        .names
-        .iter()
-        .zip(weights.params())
-        .filter(|(f, p)| f.is_none() && p.role == Role::Gamma)
-        .count();
-    if gammas > 0 {
-        report.push(format!("{gammas} batch norms without a scale: ones"));
-    }
-    if let Some(tag) = &tag {
-        report.push(format!("preprocessing of {tag}, from the config.json beside it"));
-    }
-    let classes = found.graph.classes();
-    if classes == 1001 {
-        report.push("1001 classes: class 0 is the background, the others are ImageNet's".into());
-    }
+    broken(problems)?;
+    let fitted = Fitted { file: &file, standard: &standard, found: &found, sources: &sources, left: &left };
+    let About { graph, metadata, report, doubts } = fitted.about(described)?;
     let mut extras = Vec::new();
     if keep_extras {
         for i in left.into_values().flatten() {
@@ -112,35 +62,50 @@ pub fn load(
             extras.push(Extra { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, bytes });
         }
     }
-    let mut metadata = Metadata::new(&found.graph, imagenet::names(classes), preprocessing);
-    metadata.background = (classes == 1001).then_some(0);
-    metadata.provenance.source = Some(format!(
-        "{} ({}, layout {})",
-        path.file_name().unwrap_or_default().to_string_lossy(),
-        format.name(),
-        layout.name()
-    ));
-    metadata.provenance.layout = Some(layout.name().into());
-    Ok(Checkpoint { graph: found.graph, weights, metadata, layout: Some(layout), report, extras })
+    Ok(Checkpoint { graph, weights, metadata, layout: Some(found.layout), report, doubts, extras })
 }
 
-/// What is missing or misshapen.
-fn differences(found: &Recognised, index: &Index) -> Vec<TensorProblem> {
-    let params = found.graph.params();
-    let mut problems = Vec::new();
-    for (param, foreign) in params.iter().zip(&found.names) {
+/// What is no part of the network by rule; and what is missing, misshapen or not expected.
+fn differences(
+    found: &Recognised,
+    standard: &Standard,
+    index: &Index,
+    file: &TensorFile,
+) -> (BTreeMap<Reason, Vec<usize>>, Vec<TensorProblem>) {
+    let (mut left, mut problems, mut taken) = (BTreeMap::<_, Vec<usize>>::new(), Vec::new(), HashSet::new());
+    let shown = |problems: &Vec<TensorProblem>| problems.len() < SHOWN;
+    for (param, foreign) in found.graph.params().iter().zip(&found.names) {
         let Some(foreign) = foreign else { continue };
         let (name, expected) = (foreign.name.as_str(), foreign.axes.shape(&param.shape));
-        let tensor = index.get(name).map(|&(_, tensor)| tensor);
-        let near = || nearest(name, index.keys().copied());
-        problems.extend(TensorProblem::of(name, &expected, tensor, Dtype::is_float, near));
+        let tensor = index.get(name);
+        taken.extend(tensor.map(|&(i, _)| i));
+        let near = || shown(&problems).then(|| nearest(name, &standard.names)).flatten();
+        let problem = TensorProblem::of(name, &expected, tensor.map(|t| t.1), &Dtype::FLOATS, near);
+        problems.extend(problem);
     }
-    problems
+    for (i, (name, tensor)) in standard.names.iter().zip(file.tensors()).enumerate() {
+        if taken.contains(&i) {
+            continue;
+        }
+        match rules::reason(found.layout, file.format(), name, tensor, standard.outside[i]) {
+            Some(reason) => left.entry(reason).or_default().push(i),
+            None => {
+                let names = found.names.iter().flatten().map(|f| &f.name);
+                let nearest = shown(&problems).then(|| nearest(name, names)).flatten();
+                problems.push(TensorProblem::Extra { name: tensor.name.clone(), nearest });
+            }
+        }
+    }
+    (left, problems)
 }
 
+/// Names that are compared with one that does not fit, more than any network has.
+const MOST_COMPARED: usize = 4_096;
+
 /// The most similar of `names`, where one is similar at all.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let near = names.map(|n| (strsim::jaro_winkler(name, n), n)).max_by(|a, b| a.0.total_cmp(&b.0));
+fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let near = names.into_iter().take(MOST_COMPARED);
+    let near = near.map(|n| (strsim::jaro_winkler(name, n), n)).max_by(|a, b| a.0.total_cmp(&b.0));
     near.filter(|(similar, n)| *similar > 0.9 && *n != name).map(|(_, n)| n.into())
 }
 
@@ -158,9 +123,9 @@ fn read(
             continue;
         };
         let values = file.values(*source).map_err(CheckpointError::File)?;
-        problems.extend(not_finite(&foreign.name, &values));
-        let shape = weights.params()[i].shape.clone();
-        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&shape, &values));
+        let param = weights.params()[i].clone();
+        problems.extend(impossible(&foreign.name, param.role, &values));
+        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&param.shape, &values));
     }
     Ok((weights, problems))
 }

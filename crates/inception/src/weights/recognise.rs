@@ -21,6 +21,8 @@ pub struct Recognised {
     share: f64,
     /// How many are there with their shape, too.
     fitting: usize,
+    /// Classes of the file's classifier, `None` where it has none.
+    classes: Option<usize>,
 }
 
 /// Below this share of matching names a file is not of a network but of another one.
@@ -44,11 +46,11 @@ pub(super) fn recognise(
         known.map_err(|source| CheckpointError::Graph { path: file.path().into(), source })?;
     }
     let found = best(file, names, wanted, &Layout::ALL);
-    let keras = names.iter().any(|name| name.ends_with("/moving_mean:0"));
-    if keras && found.as_ref().is_none_or(|r| r.share < 1.0) {
-        let positions = alias::by_position(names);
+    if alias::is_keras(names) && found.as_ref().is_none_or(|r| r.share < 1.0) {
+        let positions = alias::by_position(names, file.tensors());
         let placed = best(file, &positions, wanted, &[Layout::Keras3]);
-        if let Some(placed) = placed.filter(|p| p.share == 1.0) {
+        let more = |placed: &Recognised| found.as_ref().is_none_or(|f| placed.fitting > f.fitting);
+        if let Some(placed) = placed.filter(|p| p.share == 1.0 && more(p)) {
             *names = positions;
             return Ok(placed);
         }
@@ -94,12 +96,14 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
     let keras = matches!(layout, Layout::Keras | Layout::Keras3);
     let headless = keras && index.values().all(|(_, tensor)| tensor.shape.len() != 2);
     let graph = build(&Spec { classes: headless.then_some(0), ..Spec::new(net) }).ok()?;
-    // Names do not depend on the number of classes.
+    // Names do not depend on the numbers of classes and of values.
     let names = layout.names(&graph);
-    let graph = match classes(&names, &graph, index) {
-        Some(classes) if classes != graph.classes() => build(&Spec::new(net).classes(classes)).ok()?,
-        _ => graph,
-    };
+    let classes = outputs(&names, &graph, index, "logits/weight");
+    // Only a number that is not the network's own is a part of what is asked for.
+    let own = graph.params().iter().find(|p| p.name == BOTTLENECK).and_then(|p| p.shape.last().copied());
+    let embedding = outputs(&names, &graph, index, BOTTLENECK).filter(|&found| Some(found) != own);
+    let spec = Spec { classes: classes.or(graph.spec().classes), embedding, ..graph.spec().clone() };
+    let graph = if spec == *graph.spec() { graph } else { build(&spec).ok()? };
     let wanted: Vec<&Foreign> = names.iter().flatten().collect();
     let there = wanted.iter().filter(|f| index.contains_key(f.name.as_str())).count();
     let share = there as f64 / wanted.len().max(1) as f64;
@@ -108,21 +112,23 @@ fn candidate(layout: Layout, net: &str, index: &Index) -> Option<Recognised> {
         index.get(foreign.name.as_str()).is_some_and(|(_, t)| t.shape == foreign.axes.shape(&param.shape))
     };
     let fitting = names.iter().zip(graph.params()).filter(fits).count();
-    Some(Recognised { layout, graph, names, share, fitting })
+    Some(Recognised { layout, graph, names, share, fitting, classes })
 }
 
-/// Classes of the file's classifier, `None` where it has none.
-fn classes(names: &[Option<Foreign>], graph: &Graph, index: &Index) -> Option<usize> {
+/// The layer before FaceNet's embedding.
+const BOTTLENECK: &str = "bottleneck/weight";
+
+/// Outputs that the file has of the layer with the parameter `weight`, `None` where it has no such layer.
+fn outputs(names: &[Option<Foreign>], graph: &Graph, index: &Index, weight: &str) -> Option<usize> {
     let params = graph.params();
-    let is_logits = |p: &Param| p.name == "logits/weight";
-    let (param, foreign) = params.iter().zip(names).find(|(p, _)| is_logits(p))?;
+    let (param, foreign) = params.iter().zip(names).find(|(p, _)| p.name == weight)?;
     let foreign = foreign.as_ref()?;
     let (_, tensor) = index.get(foreign.name.as_str())?;
     let shape = foreign.axes.shape(&param.shape);
-    // The extent that differs from ours, whichever place it has; all others must agree.
+    // The extent that is ours, whichever place it has; whether the others agree is seen later.
     let out = shape
         .iter()
-        .position(|&extent| extent == graph.classes())
+        .position(|extent| Some(extent) == param.shape.last())
         .filter(|_| tensor.shape.len() == shape.len())?;
     Some(tensor.shape[out])
 }
@@ -130,7 +136,7 @@ fn classes(names: &[Option<Foreign>], graph: &Graph, index: &Index) -> Option<us
 impl Recognised {
     /// Of two that match equally well: pytorch-fid has torchvision's names, 1008 classes and no auxiliary head.
     fn is_better(&self, other: &Recognised, index: &Index) -> bool {
-        let fid = self.graph.classes() == 1008 && !index.keys().any(|name| name.starts_with("AuxLogits."));
+        let fid = self.classes == Some(1008) && !index.keys().any(|name| name.starts_with("AuxLogits."));
         other.layout == Layout::Torchvision && self.layout == Layout::PytorchFid && fid
     }
 }

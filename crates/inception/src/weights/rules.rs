@@ -22,11 +22,14 @@ pub(super) enum Reason {
     Identities,
     /// Constants of a frozen graph that are no weights.
     Constants,
+    /// Values that a training program keeps beside the network, such as the weights of a loss.
+    Outside,
 }
 
 impl Reason {
-    /// A sentence about `count` such tensors.
-    pub(super) fn describe(self, count: usize) -> String {
+    /// A sentence about the tensors of such `names`.
+    pub(super) fn describe(self, names: &[&str]) -> String {
+        let count = names.len();
         let s = if count == 1 { "" } else { "s" };
         match self {
             Reason::AuxiliaryHead => {
@@ -38,6 +41,10 @@ impl Reason {
             Reason::NotAveraged => format!("{count} weight{s} left out, their moving averages were taken"),
             Reason::Identities => {
                 format!("classifier of identities: {count} tensor{s} left out, the answer is the embedding")
+            }
+            Reason::Outside => {
+                let first = names[..count.min(3)].join("`, `");
+                format!("{count} tensor{s} beside the network left out, the first `{first}`")
             }
             Reason::Constants => format!("{count} constant{s} of the graph left out, which are no weights"),
         }
@@ -57,8 +64,24 @@ const WEIGHTS: [&str; 9] = [
     "/bias",
 ];
 
-/// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be.
-pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor) -> Option<Reason> {
+/// Whether TensorFlow calls a slot of an optimizer so: `RMSProp`, and for its further slots `RMSProp_1`, `RMSProp_2`.
+fn is_slot(name: &str) -> bool {
+    let optimizer = match name.rsplit_once('_') {
+        Some((optimizer, number)) if number.bytes().all(|b| b.is_ascii_digit()) => optimizer,
+        _ => name,
+    };
+    matches!(optimizer, "RMSProp" | "Momentum" | "Adam" | "Adagrad" | "AdagradDA" | "Adadelta" | "Ftrl")
+}
+
+/// Why the tensor with the standard name `name` is no part of a network in `layout`, `None` if it should be. What lies
+/// `outside` of the prefix that the network's names have and has two extents may be a layer that follows the network.
+pub(super) fn reason(
+    layout: Layout,
+    format: Format,
+    name: &str,
+    tensor: &Tensor,
+    outside: bool,
+) -> Option<Reason> {
     if name.ends_with(NOT_AVERAGED) {
         return Some(Reason::NotAveraged);
     }
@@ -76,16 +99,14 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
             } else if layout == Layout::FacenetPytorch && name.starts_with("logits.") {
                 Some(Reason::Identities)
             } else {
-                None
+                (outside && tensor.shape.len() < 2).then_some(Reason::Outside)
             }
         }
         Layout::Slim | Layout::Facenet | Layout::Inception2015 => {
             let last = name.rsplit('/').next().unwrap_or(name);
             if name == "global_step" {
                 Some(Reason::Step)
-            } else if matches!(last, "RMSProp" | "RMSProp_1" | "Momentum" | "Adam" | "Adam_1" | "Adagrad")
-                || matches!(name, "beta1_power" | "beta2_power")
-            {
+            } else if is_slot(last) || matches!(name, "beta1_power" | "beta2_power") {
                 Some(Reason::Optimizer)
             } else if name.contains("/AuxLogits/") {
                 Some(Reason::AuxiliaryHead)
@@ -105,6 +126,22 @@ pub(super) fn reason(layout: Layout, format: Format, name: &str, tensor: &Tensor
             );
             let counter = tensor.shape.is_empty() && matches!(tensor.dtype, Dtype::I64 | Dtype::I32);
             (state || counter).then_some(Reason::Optimizer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slots_of_every_optimizer_of_slims_are_no_weights() {
+        for slot in ["RMSProp", "RMSProp_2", "Adadelta_1", "Ftrl", "Ftrl_1", "Adam_1", "Momentum", "Adagrad"]
+        {
+            assert!(is_slot(slot), "{slot}");
+        }
+        for other in ["weights", "beta", "Adam_x", "Adamax", "Conv_1"] {
+            assert!(!is_slot(other), "{other}");
         }
     }
 }

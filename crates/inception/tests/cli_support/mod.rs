@@ -82,7 +82,7 @@ pub(crate) fn published_file(path: &Path, layout: Layout, graph: &Graph) {
             name: foreign.name.clone(),
             dtype: Dtype::F32,
             shape: foreign.axes.shape(&param.shape),
-            values: Values::Made(Box::new(move || values.clone())),
+            values: Values::Made(Box::new(move || values.iter().flat_map(|v| v.to_le_bytes()).collect())),
         })
     });
     write(path, serde_json::Map::new(), tensors.collect()).unwrap();
