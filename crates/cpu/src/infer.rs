@@ -69,6 +69,11 @@ impl Model {
         self.convs[id.0 + 1..].iter().flatten().next().map_or(&[], |conv| &conv.packed)
     }
 
+    /// Bytes of the packed weights.
+    pub fn packed_bytes(&self) -> usize {
+        self.convs.iter().flatten().map(|conv| conv.packed.len() * size_of::<f32>()).sum()
+    }
+
     /// Bytes of activations that a run over `batch` pictures holds.
     pub fn activation_bytes(&self, batch: usize) -> usize {
         self.slot_sizes.iter().sum::<usize>() * batch * size_of::<f32>()

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{convert, demo, eval, info, predict, train, verify};
+use crate::cmd::{bench, convert, demo, eval, info, predict, train, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +13,7 @@ Examples:
   inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
   inception predict -w best.safetensors cat.jpg       what is on a picture
   inception predict -w inceptionv4-8e4777a0.pth a.jpg the same with weights that others published
+  inception bench inception_v4 --layers               how fast it is here, and where the time goes
 
 Data go to stdout, messages to stderr.
 Exit codes: 0 done, 1 failed, 2 usage, 65 bad data, 75 stopped and saved.";
@@ -41,6 +42,9 @@ pub enum Command {
     /// Measure loss and errors of a checkpoint on labelled pictures
     #[command(visible_aliases = ["val", "validate"])]
     Eval(eval::EvalArgs),
+    /// Measure how fast a network runs here, and where the time goes
+    #[command(visible_alias = "benchmark")]
+    Bench(bench::BenchArgs),
     /// Write a file of weights in another layout
     Convert(convert::ConvertArgs),
     /// Prove that a file of weights gives the numbers of the program it came from

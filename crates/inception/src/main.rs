@@ -11,6 +11,7 @@ use inception::exit::{self, Exit};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Bench(args) => cmd::bench::run(args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Demo(args) => cmd::demo::run(args),
         Command::Info(args) => cmd::info::run(args),

@@ -18,13 +18,16 @@ fn run(args: &[&str]) -> Ended {
 #[test]
 fn help_names_every_command_and_version_is_the_crates() {
     let help = run(&["--help"]).expect(0);
-    for word in ["demo", "info", "predict", "eval", "train", "classify", "validate", "summary", "Examples"] {
+    for word in
+        ["demo", "info", "predict", "eval", "train", "classify", "validate", "summary", "bench", "Examples"]
+    {
         assert!(help.contains(word), "{word}");
     }
     assert_eq!(run(&["--version"]).expect(0).trim(), concat!("inception ", env!("CARGO_PKG_VERSION")));
-    for command in
-        ["demo", "info", "predict", "eval", "train", "summary", "classify", "infer", "val", "validate"]
-    {
+    for command in [
+        "demo", "info", "predict", "eval", "train", "summary", "classify", "infer", "val", "validate",
+        "bench",
+    ] {
         run(&[command, "--help"]).expect(0);
     }
 }

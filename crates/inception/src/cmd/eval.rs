@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use inception_cpu::Device;
 use serde::Serialize;
 
+use super::device::DeviceArgs;
 use super::weights::WeightsArgs;
 use super::{stdout, workers, write_json};
 use crate::data::{Cache, Loader, OnBad, Request, Skipped, Transform, folder};
@@ -47,9 +47,8 @@ pub struct EvalArgs {
     /// Accept that classes of the checkpoint have no folder in DATA
     #[arg(long)]
     pub allow_missing: bool,
-    /// Threads of the network [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads that decode pictures [default: all cores]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
@@ -69,7 +68,7 @@ struct Report {
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load_with_classes()?;
-    let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
+    let mut engine = Cpu::new(graph, weights, args.device.device()?);
     // No picture is of the background.
     let may_miss = |label| args.allow_missing || metadata.background == Some(label);
     let dataset = folder::open_single(&args.data)?.join(&metadata.classes, may_miss)?;

@@ -7,8 +7,10 @@ use anyhow::Context;
 
 use crate::data::Preprocessing;
 
+pub mod bench;
 pub mod convert;
 pub mod demo;
+pub mod device;
 pub mod eval;
 pub mod info;
 pub mod predict;

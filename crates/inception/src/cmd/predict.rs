@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use anyhow::{Context, Result};
-use inception_cpu::Device;
 
+use super::device::DeviceArgs;
 use super::weights::WeightsArgs;
 use super::{stdout, workers};
 use crate::data::decode::decode;
@@ -67,9 +67,8 @@ pub struct PredictArgs {
     /// Pictures at a time
     #[arg(short, long, value_name = "N", default_value = "16")]
     pub batch_size: NonZeroUsize,
-    /// Threads of the network [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads that decode pictures [default: all cores]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
@@ -84,7 +83,7 @@ type Decoded = (String, Result<Vec<f32>, String>);
 pub fn run(args: PredictArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load()?;
     let graph_classes = graph.classes();
-    let mut engine = Cpu::new(graph, weights, Device::new(args.threads)?);
+    let mut engine = Cpu::new(graph, weights, args.device.device()?);
     let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
     if graph_classes == 0 && format != Format::Jsonl {
         let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);

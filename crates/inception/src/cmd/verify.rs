@@ -15,6 +15,7 @@ use inception_cpu::{Device, Model, Scratch};
 use inception_graph::Layout;
 use serde::Serialize;
 
+use super::device::DeviceArgs;
 use super::weights::known;
 use super::{settings, stdout, write_json};
 use crate::checkpoint::{self, Checkpoint};
@@ -37,9 +38,8 @@ pub struct VerifyArgs {
     /// Which of several networks with the same tensors it is of [default: recognised]
     #[arg(short, long, value_name = "NET")]
     pub model: Option<String>,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -84,7 +84,7 @@ impl Check {
 
 /// Runs the command.
 pub fn run(args: VerifyArgs) -> Result<Exit> {
-    let device = Device::new(args.threads)?;
+    let device = args.device.device()?;
     let found = checkpoint::open(&args.file, known(args.model.as_ref())?, false)?;
     let digests = Digests::of(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
     let published = digests.and_then(|digests| digests.published());
