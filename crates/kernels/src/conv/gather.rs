@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::micro::{Ahead, BLOCK, Epilogue, Operands, PANEL, Panels, Strip, TASKS, dot};
+use super::micro::{Ahead, BLOCK, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, dot};
 use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, piece};
 use crate::{Isa, Pool, View, ViewMut};
@@ -121,7 +121,7 @@ impl Gather {
         let most = (most / BLOCK).max(1) * BLOCK;
         let chunk = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(BLOCK / 2);
         let chunks = rows.div_ceil(chunk);
-        let group = panels.div_ceil(TASKS.div_ceil(chunks).min(panels));
+        let group = panels.div_ceil(TASKS.div_ceil(chunks).min(panels)).next_multiple_of(PAIR);
         let groups = panels.div_ceil(group);
         let target = target.share();
         pool.run(chunks * groups, |task| {

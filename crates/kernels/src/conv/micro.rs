@@ -10,6 +10,8 @@ use crate::{Pool, View};
 pub(super) const BLOCK: usize = 12;
 /// Columns of a full panel.
 pub(super) const PANEL: usize = 16;
+/// Panels that are best computed together, whatever the instruction set.
+pub(super) const PAIR: usize = 2;
 /// Tasks wanted at least, so that a late core is not waited for.
 pub(super) const TASKS: usize = 24;
 

@@ -16,7 +16,7 @@ mod transform;
 use std::ops::Range;
 
 use super::ConvShape;
-use super::micro::{Ahead, BLOCK, Epilogue, Operands, PANEL, Panels, Strip, TASKS, dot};
+use super::micro::{Ahead, BLOCK, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, dot};
 use crate::isa::{Kernel, NARROW, Simd, WIDEST};
 use crate::view::{Parts, Pixels, piece};
 use crate::{Isa, Pool, View, ViewMut};
@@ -111,7 +111,7 @@ impl Winograd {
         let shared = count < MANY;
         // Enough tasks for every core where few blocks have to do.
         let most = if shared { self.panels.count().div_ceil(TASKS.div_ceil(count)) } else { GROUP };
-        let group = most.clamp(1, GROUP);
+        let group = most.next_multiple_of(PAIR).min(GROUP);
         Blocks {
             tiles,
             size,

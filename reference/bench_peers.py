@@ -1,0 +1,191 @@
+"""Times `inception bench` against ONNX Runtime, OpenVINO and PyTorch on the same networks, threads and picture sizes.
+
+Run by hand, on a quiet machine, after `cargo build --release`:
+  pip install torch==2.15.0 timm==1.0.31 onnx onnxruntime openvino
+  python reference/bench_peers.py --csv docs/inference.csv [--rounds 15] [--nets inception_v4] [--batches 1 8]
+  python reference/bench_peers.py --csv docs/inference.csv --render     # the table of docs/results.md from the CSV
+
+In every round each program runs once: ours as a process of its own, the others in processes that stay alive, asleep
+while they are not asked. A round's number is the median of its runs; a ratio is taken inside a round, and its median
+over all rounds is what is reported, so that a change of the machine's speed meets both sides.
+"""
+import argparse
+import csv
+import datetime
+import json
+import multiprocessing
+import pathlib
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SIDE = 299
+# The names of timm, and ours.
+NETS = {
+    "inception_v3": "inception_v3.torchvision",
+    "inception_v4": "inception_v4",
+    "inception_resnet_v2": "inception_resnet_v2.slim",
+}
+FIELDS = ["date", "machine", "commit", "network", "batch", "threads", "precision", "peer", "round", "ours_ms", "peer_ms"]
+
+
+def model(net):
+    import timm
+
+    return timm.create_model(net, pretrained=False).eval()
+
+
+def export(net, folder):
+    import torch
+
+    path = f"{folder}/{net}.onnx"
+    torch.onnx.export(model(net), torch.zeros(1, 3, SIDE, SIDE), path, input_names=["x"], output_names=["y"],
+                      dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, dynamo=False)
+
+
+def onnxruntime(net, batch, threads, folder):
+    import numpy
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Workers that spin after a run would take the cores of the next program.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(f"{folder}/{net}.onnx", options, providers=["CPUExecutionProvider"])
+    x = numpy.random.default_rng(0).standard_normal((batch, 3, SIDE, SIDE), dtype=numpy.float32)
+    return lambda: session.run(None, {"x": x})
+
+
+def openvino(net, batch, threads, folder):
+    import numpy
+    import openvino
+
+    core = openvino.Core()
+    graph = core.read_model(f"{folder}/{net}.onnx")
+    graph.reshape([batch, 3, SIDE, SIDE])
+    hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(graph, "CPU", hints).create_infer_request()
+    x = numpy.random.default_rng(0).standard_normal((batch, 3, SIDE, SIDE), dtype=numpy.float32)
+    return lambda: request.infer({0: x})
+
+
+def torch_eager(net, batch, threads, folder, compiled=False):
+    import torch
+
+    torch.set_num_threads(threads)
+    network = model(net).to(memory_format=torch.channels_last)
+    if compiled:
+        network = torch.compile(network)
+    x = torch.randn(batch, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
+
+    def run():
+        with torch.inference_mode():
+            network(x)
+
+    return run
+
+
+def torch_compiled(*args):
+    return torch_eager(*args, compiled=True)
+
+
+PEERS = {"onnxruntime": onnxruntime, "openvino": openvino, "torch": torch_eager, "torch-compiled": torch_compiled}
+
+
+def serve(pipe, peer, *args):
+    """Runs the peer for as many seconds as it is asked, and answers with the median in milliseconds."""
+    run = PEERS[peer](*args)
+    for _ in range(3):
+        run()
+    pipe.send("ready")
+    while (seconds := pipe.recv()) is not None:
+        times, start = [], time.perf_counter()
+        run()
+        while len(times) < 2 or time.perf_counter() - start < seconds:
+            before = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - before)
+        pipe.send(statistics.median(times) * 1e3)
+
+
+def ours(net, batch, threads, precision, seconds):
+    command = [ROOT / "target/release/inception", "bench", NETS[net], "-b", str(batch), "--threads", str(threads)]
+    command += ["--precision", precision, "--seconds", str(seconds), "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["inference"]["median_ms"]
+
+
+def machine():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    vectors = [isa for isa in ("avx512f", "avx2") if isa in found.get("flags", "").split()]
+    return f"{found.get('model name', platform.machine())} family {found.get('cpu family')}, {(vectors or ['no AVX2'])[0]}"
+
+
+def measure(options):
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    context = multiprocessing.get_context("spawn")
+    fresh = not options.csv.exists()
+    with tempfile.TemporaryDirectory() as folder, options.csv.open("a", newline="") as file:
+        table = csv.DictWriter(file, FIELDS)
+        if fresh:
+            table.writeheader()
+        for net in options.nets:
+            context.Process(target=export, args=(net, folder)).run()
+            for batch in options.batches:
+                pipes = {}
+                for peer in options.peers:
+                    pipe, other = context.Pipe()
+                    context.Process(target=serve, args=(other, peer, net, batch, options.threads, folder), daemon=True).start()
+                    pipe.recv()
+                    pipes[peer] = pipe
+                for number in range(options.rounds):
+                    mine = ours(net, batch, options.threads, options.precision, options.seconds)
+                    for peer, pipe in pipes.items():
+                        time.sleep(0.15)
+                        pipe.send(options.seconds)
+                        row = [datetime.date.today(), machine(), commit, net, batch, options.threads, options.precision]
+                        row += [peer, number, f"{mine:.2f}", f"{pipe.recv():.2f}"]
+                        table.writerow(dict(zip(FIELDS, row)))
+                        print(*row, flush=True)
+                    file.flush()
+                for pipe in pipes.values():
+                    pipe.send(None)
+
+
+def render(options):
+    groups = {}
+    for row in csv.DictReader(options.csv.open()):
+        key = tuple(row[field] for field in ("machine", "commit", "network", "batch", "threads", "precision"))
+        groups.setdefault(key, {}).setdefault(row["peer"], []).append((float(row["ours_ms"]), float(row["peer_ms"])))
+    lines = ["| network | batch | threads | precision | ours, ms | against | its ms | times as fast (quartiles) | rounds | machine, commit |",
+             "|---|--:|--:|---|--:|---|--:|--:|--:|---|"]
+    for (where, commit, net, batch, threads, precision), peers in groups.items():
+        for peer, pairs in peers.items():
+            ratios = sorted(peer / mine for mine, peer in pairs)
+            low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
+            mine, theirs = (statistics.median(side) for side in zip(*pairs))
+            lines.append(f"| {net} | {batch} | {threads} | {precision} | {mine:.1f} | {peer} | {theirs:.1f} "
+                         f"| **{statistics.median(ratios):.2f}** ({low:.2f}–{high:.2f}) | {len(pairs)} | {where}, {commit} |")
+    path = ROOT / "docs/results.md"
+    text = path.read_text()
+    start, end = "<!-- inference: made by reference/bench_peers.py --render -->\n", "<!-- end of inference -->"
+    before, rest = text.split(start)
+    path.write_text(before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--csv", type=pathlib.Path, required=True)
+    parser.add_argument("--render", action="store_true")
+    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="default")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each program in each round")
+    options = parser.parse_args()
+    render(options) if options.render else measure(options)
