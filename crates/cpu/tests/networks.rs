@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Mode, RANDOM, in_f64, lived_in, pictures};
-use inception_cpu::{Device, Model, Optimizer, Scratch, StepError, StepOptions, Trainer};
+use inception_cpu::{Device, Model, Optimizer, Precision, Scratch, StepError, StepOptions, Trainer};
 use inception_graph::{Graph, NETWORKS, Param, Spec, Weights, build, stream};
 use rand::RngExt;
 
@@ -45,6 +45,28 @@ fn logits_match_the_reference() {
                 assert!((f64::from(*a) - e).abs() < 2e-5 * scale, "{} {name}: {a} instead of {e}", net.name);
             }
         }
+    }
+}
+
+/// At a size at which most convolutions are Winograd's: other roundings, the same answer.
+#[test]
+fn precision_changes_the_last_digits_alone() {
+    for net in ["inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2"] {
+        let graph = build(&Spec::new(net).img_size(149).width(0.25).classes(50)).expect("a valid network");
+        let (weights, pixels) = (lived_in(&graph, 1), pictures(2, 149, 2));
+        let run = |precision: Precision| {
+            let device = Device { precision, ..device(2) };
+            let logits =
+                Model::new(&graph, &weights, &device).run(&pixels, "logits", &mut Scratch::default());
+            logits.expect("logits")
+        };
+        let (exact, default) = (run(Precision::Exact), run(Precision::Default));
+        assert_ne!(exact, default, "{net}: other algorithms");
+        let n = exact.len() as f32;
+        let mean = exact.iter().sum::<f32>() / n;
+        let deviation = (exact.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
+        let worst = exact.iter().zip(&default).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-4 * deviation, "{net}: {worst} of {deviation}");
     }
 }
 

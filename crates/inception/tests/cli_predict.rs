@@ -56,6 +56,20 @@ fn all_classes_in_order_as_probabilities_and_as_logits() {
 }
 
 #[test]
+fn precision_is_chosen_by_flag() {
+    let place = place();
+    let with = |precision: &str| {
+        let args = ["predict", "-w", "net.safetensors", "one.png", "--topk", "0", "--format", "jsonl"];
+        place.run(&[&args[..], &["--precision", precision]].concat())
+    };
+    let (exact, default) = (with("exact").expect(0), with("default").expect(0));
+    for (a, b) in floats(&objects(&exact)[0]["probs"]).iter().zip(floats(&objects(&default)[0]["probs"])) {
+        assert!((a - b).abs() < 1e-4, "{exact} {default}");
+    }
+    with("half").fails(2, "exact, default");
+}
+
+#[test]
 fn an_unreadable_picture_keeps_its_row_and_the_others_their_answers() {
     let place = place();
     let args = ["predict", "-w", "net.safetensors", "one.png", "broken.png", "missing.png", "more/b.png"];
