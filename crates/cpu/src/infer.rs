@@ -41,8 +41,7 @@ impl Model {
     pub fn new(graph: &Graph, weights: &Weights, device: &Device) -> Self {
         let folded = |id| {
             let shape = conv_shape(graph, id)?;
-            let plan = ConvPlan::with(shape, ConvPlan::choose(shape, device.precision));
-            Some(fold(graph, id, plan.expect("what is chosen can be computed"), weights, device))
+            Some(fold(graph, id, ConvPlan::choose(shape, device.precision), weights, device))
         };
         let convs = graph.ids().map(folded).collect();
         let layout = Layout::new(graph);

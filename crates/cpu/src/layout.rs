@@ -44,6 +44,8 @@ pub struct Layout {
     fused: Vec<Option<NodeId>>,
     /// For a 1×1 convolution behind an average pool that nobody else reads: that pool.
     swapped: Vec<Option<NodeId>>,
+    /// Whether a node is such a pool.
+    is_swapped: Vec<bool>,
 }
 
 impl Layout {
@@ -85,7 +87,8 @@ impl Layout {
                 }
             };
         }
-        let swapped = graph.ids().map(|id| swapped_pool(graph, &readers, id)).collect();
+        let swapped: Vec<_> = graph.ids().map(|id| swapped_pool(graph, &readers, id)).collect();
+        let is_swapped = graph.ids().map(|id| swapped.contains(&Some(id))).collect();
         let places = graph.ids().map(|id| {
             let (mut offset, mut owner) = (0, id);
             while let Some((concat, at)) = inside[owner.0] {
@@ -94,7 +97,7 @@ impl Layout {
             let shape = graph.node(id).shape;
             Place { buffer: buffers[id.0], offset, stride: graph.node(owner).shape.c, shape }
         });
-        Layout { places: places.collect(), sizes, fused, swapped }
+        Layout { places: places.collect(), sizes, fused, swapped, is_swapped }
     }
 
     /// Where the output of `id` lies.
@@ -117,7 +120,7 @@ impl Layout {
     }
     /// Whether `id` is such a pool.
     pub fn is_swapped(&self, id: NodeId) -> bool {
-        self.swapped.contains(&Some(id))
+        self.is_swapped[id.0]
     }
 }
 

@@ -203,11 +203,7 @@ impl Kernel for Row<'_> {
                 // SAFETY: every cell and the output have `lanes` channels from `c` on.
                 unsafe {
                     let value = self.reduce_vector(simd, cells, c, lanes);
-                    if lanes == S::LANES {
-                        simd.store(y.add(c), value);
-                    } else {
-                        simd.store_part(y.add(c), value, lanes);
-                    }
+                    simd.store_first(y.add(c), value, lanes);
                 }
                 c += lanes;
             }
@@ -223,9 +219,7 @@ impl Row<'_> {
     #[inline(always)]
     unsafe fn reduce_vector<S: Simd>(&self, simd: S, cells: &[*const f32], c: usize, lanes: usize) -> S::V {
         // SAFETY: the caller's promise.
-        let load = |p: *const f32| unsafe {
-            if lanes == S::LANES { simd.load(p.add(c)) } else { simd.load_part(p.add(c), lanes) }
-        };
+        let load = |p: *const f32| unsafe { simd.load_first(p.add(c), lanes) };
         match self.reduce {
             Reduce::Max => {
                 let mut max = simd.splat(f32::NEG_INFINITY);

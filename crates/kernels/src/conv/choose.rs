@@ -32,11 +32,11 @@ impl ConvPlan {
         algorithms.filter_map(|algorithm| ConvPlan::with(shape, algorithm).ok()).collect()
     }
 
-    /// The first algorithm of those worth trying that can compute `shape`.
-    pub fn choose(shape: ConvShape, precision: Precision) -> Algorithm {
+    /// Plans `shape` by the algorithm that suits it best within `precision`.
+    pub fn choose(shape: ConvShape, precision: Precision) -> ConvPlan {
         let ConvShape { in_channels, out_channels, kernel, stride, .. } = shape;
         if precision == Precision::Exact || in_channels.min(out_channels) < CHANNELS {
-            return Algorithm::Direct;
+            return ConvPlan::new(shape);
         }
         let [oh, ow] = shape.output();
         let tile = match kernel {
@@ -49,9 +49,8 @@ impl ConvPlan {
             [7, 1] => [6, 1],
             [1, 3] => [1, 4],
             [3, 1] => [4, 1],
-            _ => return Algorithm::Direct,
+            _ => return ConvPlan::new(shape),
         };
-        let algorithm = Algorithm::Winograd(tile);
-        if ConvPlan::with(shape, algorithm).is_ok() { algorithm } else { Algorithm::Direct }
+        ConvPlan::with(shape, Algorithm::Winograd(tile)).unwrap_or_else(|_| ConvPlan::new(shape))
     }
 }

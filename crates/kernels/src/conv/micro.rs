@@ -239,8 +239,7 @@ impl Epilogue<'_> {
         let Epilogue { bias, residual, accumulate, relu } = *self;
         // SAFETY: all extents were checked; `lanes` values from `first` on exist.
         unsafe {
-            let load =
-                |p: *const f32| if lanes == S::LANES { simd.load(p) } else { simd.load_part(p, lanes) };
+            let load = |p: *const f32| simd.load_first(p, lanes);
             let at = target.ptr().add(pixel * target.stride + first);
             if let Some(bias) = bias {
                 value = simd.add(value, load(bias.as_ptr().add(first)));
@@ -255,7 +254,7 @@ impl Epilogue<'_> {
             if relu {
                 value = simd.max(simd.splat(0.0), value);
             }
-            if lanes == S::LANES { simd.store(at, value) } else { simd.store_part(at, value, lanes) }
+            simd.store_first(at, value, lanes);
         }
     }
 }

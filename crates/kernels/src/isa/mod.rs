@@ -36,6 +36,25 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// A vector of values at `p` can be written.
     unsafe fn store(self, p: *mut f32, v: Self::V);
 
+    /// The first `n` values at `p`: a vector, or the part of one with zeros behind.
+    ///
+    /// # Safety
+    /// `n` values at `p` can be read, no more than a vector has.
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const f32, n: usize) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { if n == Self::LANES { self.load(p) } else { self.load_part(p, n) } }
+    }
+    /// Stores the first `n` lanes: a vector, or a part of one.
+    ///
+    /// # Safety
+    /// `n` values at `p` can be written, no more than a vector has.
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { if n == Self::LANES { self.store(p, v) } else { self.store_part(p, v, n) } }
+    }
+
     /// Asks for the line of memory at `p`, which need not exist, in the second cache.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}

@@ -1,0 +1,253 @@
+//! What one thread does with one block of tiles.
+
+use std::ops::Range;
+
+use super::super::ConvShape;
+use super::super::micro::{Ahead, BLOCK, Epilogue, PANEL, Strip, dot};
+use super::{Blocks, Winograd, transform};
+use crate::View;
+use crate::isa::{Kernel, NARROW, Simd};
+use crate::view::Pixels;
+
+/// Products of the largest tile.
+const POINTS: usize = 64;
+
+/// One block of tiles: its input's transform, a range of panels, or both.
+pub(super) struct Task<'a> {
+    pub(super) winograd: &'a Winograd,
+    pub(super) blocks: &'a Blocks,
+    pub(super) source: &'a View<'a>,
+    pub(super) packed: &'a [f32],
+    pub(super) ahead: Ahead,
+    pub(super) zeros: &'a [f32],
+    pub(super) epilogue: &'a Epilogue<'a>,
+    pub(super) target: &'a Pixels<'a>,
+    pub(super) tiles: Range<usize>,
+    /// Whether it begins with the input's transform.
+    pub(super) transforms: bool,
+    /// Panels that are multiplied.
+    pub(super) panels: Range<usize>,
+    pub(super) v: *mut f32,
+    pub(super) m: *mut f32,
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let ([ny, nx], [my, mx]) = (self.winograd.n, self.winograd.m);
+        // SAFETY: the extents of all operands were checked, and V and M are this task's (see `Winograd::run`).
+        unsafe {
+            match [[ny, my], [nx, mx]] {
+                [[7, 3], [7, 3]] => self.go::<S, 7, 3, 7, 3>(simd),
+                [[4, 2], [4, 2]] => self.go::<S, 4, 2, 4, 2>(simd),
+                [[6, 4], [6, 4]] => self.go::<S, 6, 4, 6, 4>(simd),
+                [[8, 6], [8, 6]] => self.go::<S, 8, 6, 8, 6>(simd),
+                [[6, 2], [6, 2]] => self.go::<S, 6, 2, 6, 2>(simd),
+                [[8, 4], [8, 4]] => self.go::<S, 8, 4, 8, 4>(simd),
+                [[1, 1], [4, 2]] => self.go::<S, 1, 1, 4, 2>(simd),
+                [[1, 1], [6, 4]] => self.go::<S, 1, 1, 6, 4>(simd),
+                [[1, 1], [8, 2]] => self.go::<S, 1, 1, 8, 2>(simd),
+                [[1, 1], [10, 4]] => self.go::<S, 1, 1, 10, 4>(simd),
+                [[1, 1], [10, 8]] => self.go::<S, 1, 1, 10, 8>(simd),
+                [[1, 1], [12, 6]] => self.go::<S, 1, 1, 12, 6>(simd),
+                [[4, 2], [1, 1]] => self.go::<S, 4, 2, 1, 1>(simd),
+                [[6, 4], [1, 1]] => self.go::<S, 6, 4, 1, 1>(simd),
+                [[8, 2], [1, 1]] => self.go::<S, 8, 2, 1, 1>(simd),
+                [[10, 4], [1, 1]] => self.go::<S, 10, 4, 1, 1>(simd),
+                [[10, 8], [1, 1]] => self.go::<S, 10, 8, 1, 1>(simd),
+                [[12, 6], [1, 1]] => self.go::<S, 12, 6, 1, 1>(simd),
+                _ => unreachable!("refused when it was planned"),
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// # Safety
+    /// The extents of all operands were checked; nobody else uses this task's V, M and target pixels.
+    #[inline(always)]
+    unsafe fn go<S: Simd, const NY: usize, const MY: usize, const NX: usize, const MX: usize>(
+        &mut self,
+        simd: S,
+    ) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            if self.transforms {
+                for (i, tile) in self.tiles.clone().enumerate() {
+                    self.transform::<S, NY, MY, NX, MX>(simd, tile, i);
+                }
+            }
+            let mut first = self.panels.start;
+            while first < self.panels.end {
+                let group = first..(first + self.blocks.group).min(self.panels.end);
+                self.multiply(simd, group.clone(), NY * NX);
+                for (i, tile) in self.tiles.clone().enumerate() {
+                    self.finish::<S, NY, MY, NX, MX>(simd, tile, i, group.clone());
+                }
+                first = group.end;
+            }
+        }
+    }
+
+    /// Picture, row and column of a tile.
+    #[inline(always)]
+    fn position(&self, tile: usize) -> [usize; 3] {
+        let [h, w] = self.winograd.tiles;
+        [tile / (h * w), tile / w % h, tile % w]
+    }
+
+    /// Pixels of `tile` → V, as tile `i` of the block.
+    ///
+    /// # Safety
+    /// As for [`Self::go`].
+    #[inline(always)]
+    unsafe fn transform<S: Simd, const NY: usize, const MY: usize, const NX: usize, const MX: usize>(
+        &self,
+        simd: S,
+        tile: usize,
+        i: usize,
+    ) {
+        let ConvShape { input: [h, w], in_channels, stride: step, pad, .. } = self.winograd.shape;
+        let [n, ty, tx] = self.position(tile);
+        let mut pixels = [self.zeros.as_ptr(); POINTS];
+        for y in 0..NY {
+            let sy = (step * ty * MY + y).wrapping_sub(pad[0]);
+            for x in 0..NX {
+                let sx = (step * tx * MX + x).wrapping_sub(pad[1]);
+                if sy < h && sx < w {
+                    pixels[y * NX + x] =
+                        self.source.as_ptr().wrapping_add(((n * h + sy) * w + sx) * self.source.stride());
+                }
+            }
+        }
+        let (depth, stride) = (self.blocks.depth, self.blocks.v_stride);
+        for c in (0..in_channels).step_by(S::LANES) {
+            let lanes = S::LANES.min(in_channels - c);
+            // SAFETY: pixels have `in_channels` values, V has `depth` for each tile and ξ.
+            unsafe {
+                let load = |p: *const f32| simd.load_first(p.add(c), lanes);
+                let mut rows = [[simd.splat(0.0); NX]; NY];
+                for x in 0..NX {
+                    let column =
+                        transform::input::<S, NY>(simd, std::array::from_fn(|y| load(pixels[y * NX + x])));
+                    for y in 0..NY {
+                        rows[y][x] = column[y];
+                    }
+                }
+                for (y, row) in rows.into_iter().enumerate() {
+                    let row = transform::input::<S, NX>(simd, row);
+                    for (x, value) in row.into_iter().enumerate() {
+                        simd.store(self.v.add((y * NX + x) * stride + i * depth + c), value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// V · U → M for a group of panels.
+    ///
+    /// # Safety
+    /// As for [`Self::go`].
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(&mut self, simd: S, group: Range<usize>, points: usize) {
+        let k = self.winograd.shape.in_channels;
+        let (tiles, columns) = (self.tiles.len(), self.blocks.group * PANEL);
+        for xi in 0..points {
+            let mut panel = group.start;
+            while panel < group.end {
+                let panels = self.winograd.panels;
+                let (strip, count) = panels.strip::<S>(panel, group.end);
+                // SAFETY: U holds `[panel][ξ][k][width]`; V and M hold `size` tiles, a multiple of 6, for each ξ.
+                unsafe {
+                    let offset = panels.range(panel).start + xi * k * panels.width(panel);
+                    let b = self.packed.as_ptr().add(offset);
+                    let pair = [b, b.wrapping_add(panels.second::<S>())];
+                    let v = self.v.add(xi * self.blocks.v_stride).cast_const();
+                    let m = self.m.add(xi * self.blocks.m_stride + (panel - group.start) * PANEL);
+                    for tile in (0..tiles).step_by(BLOCK / 2) {
+                        // Rows behind the last tile repeat it; their products are not read.
+                        let row = |r: usize| v.add((tile + r).min(tiles - 1) * self.blocks.depth);
+                        let rows: [*const f32; BLOCK / 2] = std::array::from_fn(row);
+                        let (rows, m) = (rows.as_ptr(), m.add(tile * columns));
+                        match strip {
+                            Strip::Double => self.product::<S, 2, PANEL>(simd, rows, k, pair, m, columns),
+                            Strip::Single => self.product::<S, 1, PANEL>(simd, rows, k, [b], m, columns),
+                            Strip::Narrow => {
+                                self.product::<S::Half, 1, NARROW>(simd.half(), rows, k, [b], m, columns);
+                            }
+                        }
+                    }
+                }
+                panel += count;
+            }
+        }
+    }
+
+    /// Six tiles by `N` vectors of columns, for one ξ.
+    ///
+    /// # Safety
+    /// As for [`dot`] with one tap; `m` has room for six rows of `columns` values.
+    #[inline(always)]
+    unsafe fn product<S: Simd, const N: usize, const STEP: usize>(
+        &mut self,
+        simd: S,
+        rows: *const *const f32,
+        k: usize,
+        b: [*const f32; N],
+        m: *mut f32,
+        columns: usize,
+    ) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let acc = dot::<S, { BLOCK / 2 }, N, STEP>(simd, rows, [1, k], b, &mut self.ahead);
+            for (r, acc) in acc.into_iter().enumerate() {
+                for (v, acc) in acc.into_iter().enumerate() {
+                    simd.store(m.add(r * columns + v * S::LANES), acc);
+                }
+            }
+        }
+    }
+
+    /// M → pixels of `tile`, tile `i` of the block, for a group of panels.
+    ///
+    /// # Safety
+    /// As for [`Self::go`].
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const NY: usize, const MY: usize, const NX: usize, const MX: usize>(
+        &self,
+        simd: S,
+        tile: usize,
+        i: usize,
+        group: Range<usize>,
+    ) {
+        let [oh, ow] = self.winograd.shape.output();
+        let channels = self.winograd.shape.out_channels;
+        let [n, ty, tx] = self.position(tile);
+        let (stride, columns) = (self.blocks.m_stride, self.blocks.group * PANEL);
+        let first = group.start * PANEL;
+        for column in (first..channels.min(group.end * PANEL)).step_by(S::LANES) {
+            // SAFETY: M holds `columns` values for each tile and ξ; output pixels inside the picture are this task's.
+            unsafe {
+                let m = self.m.add(i * columns + column - first).cast_const();
+                let mut rows = [[simd.splat(0.0); NX]; MY];
+                for x in 0..NX {
+                    let sums = std::array::from_fn(|y| simd.load(m.add((y * NX + x) * stride)));
+                    let column = transform::output::<S, NY, MY>(simd, sums);
+                    for y in 0..MY {
+                        rows[y][x] = column[y];
+                    }
+                }
+                for (y, row) in rows.into_iter().enumerate() {
+                    let row = transform::output::<S, NX, MX>(simd, row);
+                    for (x, value) in row.into_iter().enumerate() {
+                        let (y, x) = (ty * MY + y, tx * MX + x);
+                        if y < oh && x < ow {
+                            let pixel = (n * oh + y) * ow + x;
+                            self.epilogue.store(simd, value, self.target, pixel, column, channels);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
