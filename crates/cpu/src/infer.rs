@@ -1,24 +1,24 @@
 //! Inference: batch norms folded, weights packed once, buffers shared by lifetime.
 
+use std::ops::Range;
+
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
-use inception_kernels::conv::{ConvPlan, Epilogue, Operands};
+use inception_kernels::conv::{self, ConvPlan, Epilogue, Sibling};
 use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
 use inception_kernels::pool2d::AvgEpilogue;
 use inception_kernels::{View, ViewMut};
 
 use crate::device::Device;
-use crate::layout::{Layout, Place, conv_shape, has_relu, pool_shape};
+use crate::layout::{conv_shape, has_relu, pool_shape};
+use crate::schedule::Schedule;
 
 /// A network ready to predict. `Send + Sync`; every run brings its own [`Scratch`].
 pub struct Model {
     graph: Graph,
-    layout: Layout,
+    schedule: Schedule,
     device: Device,
     convs: Vec<Option<Folded>>,
-    /// Slot of each buffer, and values a picture of each slot.
-    slots: Vec<usize>,
-    slot_sizes: Vec<usize>,
 }
 
 /// A convolution with its batch norm multiplied in.
@@ -36,6 +36,12 @@ pub struct Scratch {
     conv: Vec<f32>,
 }
 
+/// What a run shows after each turn.
+pub(crate) struct Turn<'a> {
+    pub(crate) id: NodeId,
+    slots: &'a [Vec<f32>],
+}
+
 impl Model {
     /// Folds and packs `weights` for `graph`.
     pub fn new(graph: &Graph, weights: &Weights, device: &Device) -> Self {
@@ -44,9 +50,7 @@ impl Model {
             Some(fold(graph, id, ConvPlan::choose(shape, device.precision), weights, device))
         };
         let convs = graph.ids().map(folded).collect();
-        let layout = Layout::new(graph);
-        let (slots, slot_sizes) = assign_slots(graph, &layout);
-        Model { graph: graph.clone(), layout, device: device.clone(), convs, slots, slot_sizes }
+        Model { graph: graph.clone(), schedule: Schedule::new(graph), device: device.clone(), convs }
     }
 
     /// The network.
@@ -63,9 +67,14 @@ impl Model {
         self.convs[id.0].as_ref().map(|conv| &conv.plan)
     }
 
-    /// Packed weights of the next convolution.
+    fn conv(&self, id: NodeId) -> &Folded {
+        self.convs[id.0].as_ref().expect("made for every convolution and linear layer")
+    }
+
+    /// Packed weights of the convolution after those that are computed at the turn of `id`.
     fn packed_after(&self, id: NodeId) -> &[f32] {
-        self.convs[id.0 + 1..].iter().flatten().next().map_or(&[], |conv| &conv.packed)
+        let later = (id.0 + 1..self.convs.len()).flat_map(|id| self.schedule.siblings(NodeId(id)));
+        later.take(1).next().map_or(&[], |&id| &self.conv(id).packed)
     }
 
     /// Bytes of the packed weights.
@@ -75,19 +84,22 @@ impl Model {
 
     /// Bytes of activations that a run over `batch` pictures holds.
     pub fn activation_bytes(&self, batch: usize) -> usize {
-        self.slot_sizes.iter().sum::<usize>() * batch * size_of::<f32>()
+        self.schedule.slot_lens(batch, self.few(batch)).sum::<usize>() * size_of::<f32>()
+    }
+
+    /// Pictures of `batch` that are computed at a time where maps are large.
+    pub(crate) fn few(&self, batch: usize) -> usize {
+        self.schedule.few(batch, self.device.pool.threads())
     }
 
     /// Values of the output `name` for `input`, `[n, side, side, 3]`; `None` where the network has no such output.
     pub fn run(&self, input: &[f32], name: &str, scratch: &mut Scratch) -> Option<Vec<f32>> {
         let output = self.graph.output(name)?;
-        let mut values = Vec::new();
-        self.run_and_see(input, output, scratch, |id, view| {
-            if id == output {
-                values = view.to_vec();
-            }
-        });
-        Some(values)
+        let batch = self.batch(input);
+        self.run_nodes(input, output, self.few(batch), scratch, |_| {});
+        let view =
+            self.schedule.layout.place(output).view(&scratch.slots[self.schedule.slot(output)], 0..batch);
+        Some(view.to_vec())
     }
 
     /// Runs all nodes up to `last` on `input`, `[n, side, side, 3]`, and shows the value of each as soon as it is complete.
@@ -100,124 +112,168 @@ impl Model {
         scratch: &mut Scratch,
         mut see: impl FnMut(NodeId, View),
     ) {
-        self.run_nodes(input, last, scratch, |id, slots, n| {
-            if self.layout.fused(id).is_none() && !self.layout.is_swapped(id) {
-                let place = self.layout.place(id);
-                see(id, place.view(&slots[self.slots[place.buffer]], n));
+        let (batch, schedule) = (self.batch(input), &self.schedule);
+        self.run_nodes(input, last, batch, scratch, |turn| {
+            if schedule.layout.fused(turn.id).is_none() && !schedule.is_swapped(turn.id) {
+                see(
+                    turn.id,
+                    schedule.layout.place(turn.id).view(&turn.slots[schedule.slot(turn.id)], 0..batch),
+                );
             }
         });
     }
 
-    /// Runs all nodes up to `last` and calls `after` with each, all slots and the number of pictures.
+    /// Pictures in `input`.
+    pub(crate) fn batch(&self, input: &[f32]) -> usize {
+        let picture = self.graph.nodes()[0].shape.len();
+        assert!(input.len().is_multiple_of(picture), "whole pictures of {picture} values");
+        input.len() / picture
+    }
+
+    /// Runs all nodes up to `last`, the first of them for `few` pictures at a time, and calls `after` after each turn.
     pub(crate) fn run_nodes(
         &self,
         input: &[f32],
         last: NodeId,
+        few: usize,
         scratch: &mut Scratch,
-        mut after: impl FnMut(NodeId, &[Vec<f32>], usize),
+        mut after: impl FnMut(Turn),
     ) {
-        let picture = self.graph.nodes()[0].shape.len();
-        let n = input.len() / picture;
-        assert_eq!(input.len(), n * picture, "whole pictures of {picture} values");
-        scratch.slots.resize_with(self.slot_sizes.len(), Vec::new);
-        for (slot, &size) in scratch.slots.iter_mut().zip(&self.slot_sizes) {
-            slot.resize(size * n, 0.0);
+        let (batch, schedule) = (self.batch(input), &self.schedule);
+        let lens: Vec<usize> = schedule.slot_lens(batch, few).collect();
+        scratch.slots.resize_with(lens.len(), Vec::new);
+        for (slot, &len) in scratch.slots.iter_mut().zip(&lens) {
+            slot.resize(len, 0.0);
         }
-        let plans = self.convs.iter().flatten().map(|conv| &conv.plan);
-        let len = plans.map(|plan| plan.scratch_len(n, self.device.pool.threads())).max().unwrap_or(0);
-        scratch.conv.resize(scratch.conv.len().max(len), 0.0);
-        for id in self.graph.ids().take(last.0 + 1) {
-            self.run_node(id, input, n, scratch);
-            after(id, &scratch.slots, n);
+        let threads = self.device.pool.threads();
+        for (id, pictures) in schedule.turns(last, batch, few) {
+            if let Some(Folded { plan, .. }) = &self.convs[id.0] {
+                let len = plan.scratch_len(pictures.len(), threads);
+                scratch.conv.resize(scratch.conv.len().max(len), 0.0);
+            }
+            self.run_node(id, input, &pictures, scratch);
+            after(Turn { id, slots: &scratch.slots });
         }
     }
 
-    fn run_node(&self, id: NodeId, input: &[f32], n: usize, scratch: &mut Scratch) {
-        let Scratch { slots, conv } = scratch;
-        let Device { isa, ref pool, .. } = self.device;
-        if self.layout.is_swapped(id) {
+    fn run_node(&self, id: NodeId, input: &[f32], pictures: &Range<usize>, scratch: &mut Scratch) {
+        let (schedule, node) = (&self.schedule, self.graph.node(id));
+        if matches!(node.op, Op::Conv { .. } | Op::Linear { .. }) {
+            self.convolve(id, pictures, scratch);
+            if let Some(pool) = schedule.swapped(id) {
+                self.pool_sums(id, pool, pictures, scratch);
+            }
             return;
         }
-        if let Some(avg) = self.layout.swapped(id) {
-            return self.run_swapped(id, avg, n, scratch);
+        if schedule.is_swapped(id) || matches!(node.op, Op::Concat | Op::Residual { .. }) {
+            // Computed later; or its inputs have written to its place.
+            return;
         }
-        let node = self.graph.node(id);
-        let target = self.layout.fused(id).unwrap_or(id);
-        let place = self.layout.place(target);
-        let slot = self.slots[place.buffer];
+        let Device { isa, ref pool, .. } = self.device;
+        let slots = &mut scratch.slots;
         // The buffer that is written leaves the list, so that all others can be read.
-        let mut out = std::mem::take(&mut slots[slot]);
-        let source = |input: NodeId| {
-            let place: Place = self.layout.place(input);
-            place.view(&slots[self.slots[place.buffer]], n)
-        };
+        let mut out = std::mem::take(&mut slots[schedule.slot(id)]);
+        let y = schedule.layout.place(id).view_mut(&mut out, schedule.pictures(id, pictures));
+        let source = || self.view(node.inputs[0], pictures, slots);
         match node.op {
-            Op::Input => out[..input.len()].copy_from_slice(input),
-            Op::Conv { .. } | Op::Linear { .. } => {
-                if let Some(Folded { plan, packed, bias, relu }) = &self.convs[id.0] {
-                    let mut epilogue = Epilogue { bias: Some(bias), relu: *relu, ..Epilogue::default() };
-                    if let Op::Residual { scale, relu } = self.graph.node(target).op {
-                        epilogue.residual = Some((source(self.graph.node(target).inputs[0]), scale));
-                        epilogue.relu = relu;
-                    }
-                    let y = place.view_mut(&mut out, n);
-                    let operands =
-                        Operands { x: source(node.inputs[0]), packed, next: self.packed_after(id), epilogue };
-                    plan.forward(pool, isa, operands, y, conv);
-                }
+            Op::Input => {
+                let picture = node.shape.len();
+                let from = pictures.start * picture..pictures.end * picture;
+                elementwise::copy(pool, View::dense(&input[from], node.shape.c), y);
             }
             Op::MaxPool { size, stride, pad } => {
                 let shape = pool_shape(self.graph.input_shape(id), size, stride, pad);
-                shape.max(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, n));
+                shape.max(pool, isa, source(), y);
             }
             Op::AvgPool { size, stride, pad, count_padding } => {
                 let shape = pool_shape(self.graph.input_shape(id), size, stride, pad);
-                let (x, y) = (source(node.inputs[0]), place.view_mut(&mut out, n));
-                shape.avg(pool, isa, count_padding, x, AvgEpilogue::default(), y);
+                shape.avg(pool, isa, count_padding, source(), AvgEpilogue::default(), y);
             }
-            // Their inputs have written to their place.
-            Op::Concat | Op::Residual { .. } => {}
-            Op::GlobalAvgPool => {
-                elementwise::global_avg_pool(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, n));
+            Op::GlobalAvgPool => elementwise::global_avg_pool(pool, isa, source(), y),
+            Op::Dropout { .. } => elementwise::copy(pool, source(), y),
+            Op::L2Norm => elementwise::l2_norm(pool, source(), y),
+            Op::Conv { .. } | Op::Linear { .. } | Op::Concat | Op::Residual { .. } => {
+                unreachable!("done above")
             }
-            Op::Dropout { .. } => {
-                let x = source(node.inputs[0]);
-                let len = place.shape.len();
-                (0..x.pixels()).for_each(|p| out[p * len..(p + 1) * len].copy_from_slice(x.pixel(p)));
-            }
-            Op::L2Norm => elementwise::l2_norm(pool, source(node.inputs[0]), place.view_mut(&mut out, n)),
         }
-        slots[slot] = out;
+        scratch.slots[schedule.slot(id)] = out;
     }
-}
 
-impl Model {
-    /// The 1×1 convolution `id` and the average pool before it, in the other order.
-    fn run_swapped(&self, id: NodeId, avg: NodeId, n: usize, scratch: &mut Scratch) {
+    /// The output of `id` for `pictures`.
+    fn view<'a>(&self, id: NodeId, pictures: &Range<usize>, slots: &'a [Vec<f32>]) -> View<'a> {
+        let schedule = &self.schedule;
+        schedule.layout.place(id).view(&slots[schedule.slot(id)], schedule.pictures(id, pictures))
+    }
+
+    /// The convolutions that are computed at the turn of `id`.
+    fn convolve(&self, id: NodeId, pictures: &Range<usize>, scratch: &mut Scratch) {
         let Device { isa, ref pool, .. } = self.device;
-        let Scratch { slots, conv } = scratch;
-        let (Op::AvgPool { size, stride, pad, count_padding }, Some(folded)) =
-            (&self.graph.node(avg).op, &self.convs[id.0])
-        else {
+        let (schedule, Scratch { slots, conv: conv_scratch }) = (&self.schedule, scratch);
+        let members = schedule.siblings(id);
+        // The buffers that are written leave the list, so that all others can be read.
+        let take = |&id: &NodeId| std::mem::take(&mut slots[schedule.slot(schedule.target(id))]);
+        let mut outs: Vec<Vec<f32>> = members.iter().map(take).collect();
+        let next = self.packed_after(id);
+        let each = members.iter().zip(&mut outs);
+        let siblings: Vec<Sibling> = each.map(|(&id, out)| self.sibling(id, pictures, slots, out)).collect();
+        if let Some(first) = members.first() {
+            let x = self.view(schedule.source(&self.graph, *first), pictures, slots);
+            conv::forward(pool, isa, x, siblings, next, conv_scratch);
+        }
+        for (&id, out) in members.iter().zip(outs) {
+            slots[schedule.slot(schedule.target(id))] = out;
+        }
+    }
+
+    /// The convolution `id`, which writes to `out`.
+    fn sibling<'a>(
+        &'a self,
+        id: NodeId,
+        pictures: &Range<usize>,
+        slots: &'a [Vec<f32>],
+        out: &'a mut [f32],
+    ) -> Sibling<'a> {
+        let (schedule, Folded { plan, packed, bias, relu }) = (&self.schedule, self.conv(id));
+        let target = schedule.target(id);
+        let at = schedule.pictures(target, pictures);
+        let (epilogue, y) = match self.graph.node(target).op {
+            // The pool's output adds the bias and is rectified; its sums lie without gaps.
+            Op::AvgPool { .. } => {
+                let shape = self.graph.node(id).shape;
+                let sums = &mut out[at.start * shape.len()..at.end * shape.len()];
+                (Epilogue::default(), ViewMut::dense(sums, shape.c))
+            }
+            Op::Residual { scale, relu } => {
+                let x = self.view(self.graph.node(target).inputs[0], pictures, slots);
+                let epilogue =
+                    Epilogue { bias: Some(bias), residual: Some((x, scale)), relu, ..Epilogue::default() };
+                (epilogue, schedule.layout.place(target).view_mut(out, at))
+            }
+            _ => {
+                let epilogue = Epilogue { bias: Some(bias), relu: *relu, ..Epilogue::default() };
+                (epilogue, schedule.layout.place(target).view_mut(out, at))
+            }
+        };
+        Sibling { plan, packed, epilogue, y }
+    }
+
+    /// The average pool that changed places with the 1×1 convolution `id`, over its sums.
+    fn pool_sums(&self, id: NodeId, avg: NodeId, pictures: &Range<usize>, scratch: &mut Scratch) {
+        let Device { isa, ref pool, .. } = self.device;
+        let (schedule, slots) = (&self.schedule, &mut scratch.slots);
+        let Op::AvgPool { size, stride, pad, count_padding } = self.graph.node(avg).op else {
             unreachable!("an average pool before a convolution");
         };
-        let Folded { plan, packed, bias, relu } = folded;
-        let place = self.layout.place(id);
-        let [out_slot, sums_slot] = [place, self.layout.place(avg)].map(|p| self.slots[p.buffer]);
-        // The buffers that are written leave the list, so that all others can be read.
-        let [mut out, mut held] = [out_slot, sums_slot].map(|slot| std::mem::take(&mut slots[slot]));
-        let x = self.layout.place(self.graph.node(avg).inputs[0]);
-        let x = x.view(&slots[self.slots[x.buffer]], n);
-        let channels = place.shape.c;
-        let sums = &mut held[..n * place.shape.len()];
-        let operands = Operands { x, packed, next: self.packed_after(id), epilogue: Epilogue::default() };
-        plan.forward(pool, isa, operands, ViewMut::dense(sums, channels), conv);
-        let shape = pool_shape(self.graph.input_shape(avg), *size, *stride, *pad);
+        let Folded { bias, relu, .. } = self.conv(id);
+        let mut out = std::mem::take(&mut slots[schedule.slot(id)]);
+        let y = schedule.layout.place(id).view_mut(&mut out, schedule.pictures(id, pictures));
+        let (c, picture) = (self.graph.node(id).shape.c, self.graph.node(id).shape.len());
+        let at = schedule.pictures(avg, pictures);
+        let sums = View::dense(&slots[schedule.slot(avg)][at.start * picture..at.end * picture], c);
+        let shape = pool_shape(self.graph.input_shape(avg), size, stride, pad);
         let epilogue = AvgEpilogue { bias: Some(bias), relu: *relu };
-        let (sums, y) = (View::dense(sums, channels), place.view_mut(&mut out, n));
-        shape.avg(pool, isa, *count_padding, sums, epilogue, y);
-        slots[out_slot] = out;
-        slots[sums_slot] = held;
+        shape.avg(pool, isa, count_padding, sums, epilogue, y);
+        slots[schedule.slot(id)] = out;
     }
 }
 
@@ -247,46 +303,4 @@ fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &D
     };
     let relu = has_relu(&graph.node(id).op);
     Folded { plan, packed, bias, relu }
-}
-
-/// Buffers whose lifetimes do not meet share a slot: each buffer takes, when it is first written, the free slot that
-/// fits it best.
-fn assign_slots(graph: &Graph, layout: &Layout) -> (Vec<usize>, Vec<usize>) {
-    let buffers = layout.sizes().len();
-    let (mut first, mut last) = (vec![usize::MAX; buffers], vec![0; buffers]);
-    for id in graph.ids() {
-        let written = layout.place(layout.fused(id).unwrap_or(id)).buffer;
-        let node = graph.node(id);
-        let residual = layout.fused(id).map(|sum| graph.node(sum).inputs[0]);
-        let before_pool = layout.swapped(id).map(|avg| graph.node(avg).inputs[0]);
-        first[written] = first[written].min(id.0);
-        last[written] = last[written].max(id.0);
-        node.inputs.iter().chain(&residual).chain(&before_pool).for_each(|&input| {
-            let read = layout.place(input).buffer;
-            last[read] = last[read].max(id.0);
-        });
-    }
-    graph.outputs().iter().for_each(|&(_, id)| last[layout.place(id).buffer] = usize::MAX);
-    let (mut slots, mut sizes) = (vec![usize::MAX; buffers], Vec::<usize>::new());
-    // When each slot is free again: after the last use of its buffer.
-    let mut busy_until = Vec::<usize>::new();
-    let mut order: Vec<usize> = (0..buffers).filter(|&b| first[b] != usize::MAX).collect();
-    order.sort_by_key(|&b| first[b]);
-    for b in order {
-        let size = layout.sizes()[b];
-        let waste =
-            |slot: usize| if sizes[slot] >= size { sizes[slot] - size } else { (size - sizes[slot]) * 4 };
-        let free = (0..sizes.len()).filter(|&s| busy_until[s] < first[b]).min_by_key(|&s| waste(s));
-        let slot = free.unwrap_or_else(|| {
-            sizes.push(0);
-            busy_until.push(0);
-            sizes.len() - 1
-        });
-        sizes[slot] = sizes[slot].max(size);
-        busy_until[slot] = last[b];
-        slots[b] = slot;
-    }
-    // Buffers nobody writes (a fused up-projection's own) are nobody's; any slot will do.
-    slots.iter_mut().filter(|s| **s == usize::MAX).for_each(|s| *s = 0);
-    (slots, sizes)
 }

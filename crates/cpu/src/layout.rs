@@ -21,15 +21,16 @@ pub struct Place {
 }
 
 impl Place {
-    fn range(&self, pictures: usize) -> Range<usize> {
-        self.offset..pictures * self.shape.pixels() * self.stride
+    fn range(&self, pictures: Range<usize>) -> Range<usize> {
+        let picture = self.shape.pixels() * self.stride;
+        pictures.start * picture + self.offset..pictures.end * picture
     }
-    /// The output of the first `pictures` pictures in its buffer.
-    pub fn view<'a>(&self, buffer: &'a [f32], pictures: usize) -> View<'a> {
+    /// The output of `pictures` in its buffer.
+    pub fn view<'a>(&self, buffer: &'a [f32], pictures: Range<usize>) -> View<'a> {
         View::new(&buffer[self.range(pictures)], self.shape.c, self.stride)
     }
     /// The same, to be written.
-    pub fn view_mut<'a>(&self, buffer: &'a mut [f32], pictures: usize) -> ViewMut<'a> {
+    pub fn view_mut<'a>(&self, buffer: &'a mut [f32], pictures: Range<usize>) -> ViewMut<'a> {
         ViewMut::new(&mut buffer[self.range(pictures)], self.shape.c, self.stride)
     }
 }
@@ -42,10 +43,6 @@ pub struct Layout {
     sizes: Vec<usize>,
     /// For a linear up-projection whose only reader is a residual sum: that sum.
     fused: Vec<Option<NodeId>>,
-    /// For a 1×1 convolution behind an average pool that nobody else reads: that pool.
-    swapped: Vec<Option<NodeId>>,
-    /// Whether a node is such a pool.
-    is_swapped: Vec<bool>,
 }
 
 impl Layout {
@@ -87,8 +84,6 @@ impl Layout {
                 }
             };
         }
-        let swapped: Vec<_> = graph.ids().map(|id| swapped_pool(graph, &readers, id)).collect();
-        let is_swapped = graph.ids().map(|id| swapped.contains(&Some(id))).collect();
         let places = graph.ids().map(|id| {
             let (mut offset, mut owner) = (0, id);
             while let Some((concat, at)) = inside[owner.0] {
@@ -97,7 +92,7 @@ impl Layout {
             let shape = graph.node(id).shape;
             Place { buffer: buffers[id.0], offset, stride: graph.node(owner).shape.c, shape }
         });
-        Layout { places: places.collect(), sizes, fused, swapped, is_swapped }
+        Layout { places: places.collect(), sizes, fused }
     }
 
     /// Where the output of `id` lies.
@@ -112,23 +107,6 @@ impl Layout {
     pub fn fused(&self, id: NodeId) -> Option<NodeId> {
         self.fused[id.0]
     }
-    /// The average pool before the 1×1 convolution `id` with which it may change places: both are linear, one over
-    /// pixels, the other over channels, and behind the convolution there are fewer channels to average. The sums then
-    /// lie where the pool's output would.
-    pub fn swapped(&self, id: NodeId) -> Option<NodeId> {
-        self.swapped[id.0]
-    }
-    /// Whether `id` is such a pool.
-    pub fn is_swapped(&self, id: NodeId) -> bool {
-        self.is_swapped[id.0]
-    }
-}
-
-fn swapped_pool(graph: &Graph, readers: &[usize], id: NodeId) -> Option<NodeId> {
-    let Op::Conv { out, kernel: [1, 1], stride: 1, .. } = graph.node(id).op else { return None };
-    let pool = graph.node(id).inputs[0];
-    let Op::AvgPool { stride: 1, .. } = graph.node(pool).op else { return None };
-    (readers[pool.0] == 1 && out <= graph.node(pool).shape.c).then_some(pool)
 }
 
 /// Shape of the convolution or linear layer `id`, `None` for other operations.

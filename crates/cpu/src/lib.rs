@@ -10,6 +10,7 @@ mod layout;
 mod optimizer;
 mod profile;
 pub mod reference;
+mod schedule;
 mod step;
 mod train;
 

@@ -26,10 +26,11 @@ impl Model {
         let ids: Vec<NodeId> = self.graph().ids().collect();
         let mut times = vec![Vec::with_capacity(runs); ids.len()];
         for _ in 0..runs.max(1) {
+            times.iter_mut().for_each(|times| times.push(Duration::ZERO));
             let mut start = Instant::now();
-            self.run_nodes(input, ids[ids.len() - 1], scratch, |id, _, _| {
+            self.run_nodes(input, ids[ids.len() - 1], self.few(self.batch(input)), scratch, |turn| {
                 let end = Instant::now();
-                times[id.0].push(end - start);
+                times[turn.id.0].last_mut().iter_mut().for_each(|time| **time += end - start);
                 start = end;
             });
         }

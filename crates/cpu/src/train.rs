@@ -170,7 +170,7 @@ impl Trainer {
         let mut out = std::mem::take(&mut activations[place.buffer]);
         let source = |input: NodeId| {
             let place = layout.place(input);
-            place.view(&activations[place.buffer], n)
+            place.view(&activations[place.buffer], 0..n)
         };
         match node.op {
             Op::Input => out.copy_from_slice(input),
@@ -194,7 +194,7 @@ impl Trainer {
                 scratch.resize(scratch.len().max(norm::scratch_len(pixels, c)), 0.0);
                 norm::statistics(pool, isa, y, &mut kept.mean, &mut kept.variance, scratch);
                 kept.affine = Affine::new(gamma, beta, &kept.mean, &kept.variance, BN_EPSILON);
-                kept.affine.apply(pool, isa, y, has_relu(&node.op), place.view_mut(&mut out, n));
+                kept.affine.apply(pool, isa, y, has_relu(&node.op), place.view_mut(&mut out, 0..n));
             }
             Op::Conv { after: After::Bias, .. } | Op::Linear { .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
@@ -208,21 +208,26 @@ impl Trainer {
                 }
                 let operands =
                     Operands { x: source(node.inputs[0]), packed: &kept.packed, next: &[], epilogue };
-                plan.forward(pool, isa, operands, place.view_mut(&mut out, n), &mut []);
+                plan.forward(pool, isa, operands, place.view_mut(&mut out, 0..n), &mut []);
             }
             Op::MaxPool { size, stride, pad } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
-                shape.max(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, n));
+                shape.max(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, 0..n));
             }
             Op::AvgPool { size, stride, pad, count_padding } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
-                let (x, y) = (source(node.inputs[0]), place.view_mut(&mut out, n));
+                let (x, y) = (source(node.inputs[0]), place.view_mut(&mut out, 0..n));
                 shape.avg(pool, isa, count_padding, x, AvgEpilogue::default(), y);
             }
             // Their inputs have written to their place.
             Op::Concat | Op::Residual { .. } => {}
             Op::GlobalAvgPool => {
-                elementwise::global_avg_pool(pool, isa, source(node.inputs[0]), place.view_mut(&mut out, n));
+                elementwise::global_avg_pool(
+                    pool,
+                    isa,
+                    source(node.inputs[0]),
+                    place.view_mut(&mut out, 0..n),
+                );
             }
             Op::Dropout { keep } => {
                 let random = &mut stream(&[options.random[0], options.random[1], id.0 as u64]);
@@ -234,7 +239,7 @@ impl Trainer {
                 let values = (0..x.pixels()).flat_map(|p| x.pixel(p));
                 out.iter_mut().zip(values).zip(&kept.mask).for_each(|((o, x), m)| *o = x * m);
             }
-            Op::L2Norm => elementwise::l2_norm(pool, source(node.inputs[0]), place.view_mut(&mut out, n)),
+            Op::L2Norm => elementwise::l2_norm(pool, source(node.inputs[0]), place.view_mut(&mut out, 0..n)),
         }
         activations[place.buffer] = out;
     }
@@ -261,7 +266,7 @@ impl Trainer {
         let place = layout.place(id);
         let Some(&input) = node.inputs.first() else { return };
         let x_place = layout.place(input);
-        let x = x_place.view(&activations[x_place.buffer], n);
+        let x = x_place.view(&activations[x_place.buffer], 0..n);
         match node.op {
             Op::Conv { after: After::BnRelu | After::Bn, .. } => {
                 let forward = Normalized {
@@ -273,13 +278,13 @@ impl Trainer {
                     epsilon: BN_EPSILON,
                 };
                 let (mut dgamma, mut dbeta) = (vec![0.0; place.shape.c], vec![0.0; place.shape.c]);
-                let da = place.view_mut(&mut gradients[place.buffer], n);
+                let da = place.view_mut(&mut gradients[place.buffer], 0..n);
                 norm::grad(pool, isa, &forward, da, &mut dgamma, &mut dbeta, scratch);
                 grad.get_mut(param(&kept.params, Role::Gamma)).copy_from_slice(&dgamma);
                 grad.get_mut(param(&kept.params, Role::Beta)).copy_from_slice(&dbeta);
             }
             Op::Conv { after: After::Bias, .. } | Op::Linear { .. } => {
-                let dy = place.view(&gradients[place.buffer], n);
+                let dy = place.view(&gradients[place.buffer], 0..n);
                 scratch.resize(scratch.len().max(norm::scratch_len(dy.pixels(), dy.channels())), 0.0);
                 norm::sums(pool, isa, dy, grad.get_mut(param(&kept.params, Role::Bias)), scratch);
             }
@@ -292,7 +297,7 @@ impl Trainer {
             Op::Input => {}
             Op::Conv { .. } | Op::Linear { .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
-                let dy = place.view(&gradients[place.buffer], n);
+                let dy = place.view(&gradients[place.buffer], 0..n);
                 scratch.resize(scratch.len().max(plan.grad_weight_scratch_len(n)), 0.0);
                 let kernel = param(&kept.params, Role::Weight);
                 plan.grad_weight(pool, isa, x, dy, grad.get_mut(kernel), scratch);
@@ -300,20 +305,20 @@ impl Trainer {
                 if !matches!(graph.node(input).op, Op::Input) {
                     kept.packed_grad.resize(plan.grad_input_packed_len(), 0.0);
                     plan.pack_grad_input(pool, weights.get(kernel), &mut kept.packed_grad);
-                    let dx = x_place.view_mut(&mut dx, n);
+                    let dx = x_place.view_mut(&mut dx, 0..n);
                     plan.grad_input(pool, isa, dy, &kept.packed_grad, accumulate, dx);
                 }
             }
             Op::MaxPool { size, stride, pad } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
                 let (y, dy) = (&activations[place.buffer], &gradients[place.buffer]);
-                let (y, dy) = (place.view(y, n), place.view(dy, n));
-                shape.max_grad(pool, isa, x, y, dy, accumulate, x_place.view_mut(&mut dx, n));
+                let (y, dy) = (place.view(y, 0..n), place.view(dy, 0..n));
+                shape.max_grad(pool, isa, x, y, dy, accumulate, x_place.view_mut(&mut dx, 0..n));
             }
             Op::AvgPool { size, stride, pad, count_padding } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
-                let dy = place.view(&gradients[place.buffer], n);
-                shape.avg_grad(pool, isa, count_padding, dy, accumulate, x_place.view_mut(&mut dx, n));
+                let dy = place.view(&gradients[place.buffer], 0..n);
+                shape.avg_grad(pool, isa, count_padding, dy, accumulate, x_place.view_mut(&mut dx, 0..n));
             }
             // Its inputs' gradients are slices of its own.
             Op::Concat => {}
@@ -321,15 +326,15 @@ impl Trainer {
                 let f = layout.place(node.inputs[1]);
                 let mut df = std::mem::take(&mut gradients[f.buffer]);
                 written[f.buffer] = true;
-                let out = place.view(&activations[place.buffer], n);
-                let dout = place.view(&gradients[place.buffer], n);
-                let (dx, df_view) = (x_place.view_mut(&mut dx, n), f.view_mut(&mut df, n));
+                let out = place.view(&activations[place.buffer], 0..n);
+                let dout = place.view(&gradients[place.buffer], 0..n);
+                let (dx, df_view) = (x_place.view_mut(&mut dx, 0..n), f.view_mut(&mut df, 0..n));
                 ResidualGrad { scale, relu, accumulate }.run(pool, isa, out, dout, dx, df_view);
                 gradients[f.buffer] = df;
             }
             Op::GlobalAvgPool => {
-                let dy = place.view(&gradients[place.buffer], n);
-                elementwise::global_avg_pool_grad(pool, isa, dy, accumulate, x_place.view_mut(&mut dx, n));
+                let dy = place.view(&gradients[place.buffer], 0..n);
+                elementwise::global_avg_pool_grad(pool, isa, dy, accumulate, x_place.view_mut(&mut dx, 0..n));
             }
             Op::Dropout { .. } => {
                 for ((dx, dy), m) in dx.iter_mut().zip(&gradients[place.buffer]).zip(&kept.mask) {
@@ -364,7 +369,7 @@ impl Trainer {
                 // An up-projection fused into its sum has no activation of its own.
                 let pictures = buffer.len() / (place.shape.pixels() * place.stride);
                 bad(&self.nodes[i].y) || {
-                    let view = (pictures > 0).then(|| place.view(buffer, pictures));
+                    let view = (pictures > 0).then(|| place.view(buffer, 0..pictures));
                     view.is_some_and(|view| (0..view.pixels()).any(|p| bad(view.pixel(p))))
                 }
             }),

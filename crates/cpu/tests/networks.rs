@@ -264,6 +264,25 @@ fn numbers_that_are_not_finite_stop_the_step_and_change_nothing() {
     assert_eq!(error.to_string(), "label 5 at position 1 of the batch, but the network has 5 classes");
 }
 
+/// Large maps are computed for a few pictures at a time, small ones for the whole batch, unless every node is looked at.
+#[test]
+fn a_batch_in_parts_has_the_same_bits() {
+    let graph = build(&Spec::new("inception_resnet_v1").img_size(299).width(0.5).classes(7)).expect("valid");
+    let (weights, pixels) = (lived_in(&graph, 1), pictures(4, 299, 2));
+    let model = Model::new(&graph, &weights, &device(2));
+    let (output, scratch) = (graph.output("logits").expect("an output"), &mut Scratch::default());
+    let parts = model.activation_bytes(4);
+    assert!(parts < 3 * model.activation_bytes(1), "{parts} bytes: all four pictures are held");
+    let mut seen = Vec::new();
+    model.run_and_see(&pixels, output, scratch, |id, view| {
+        if id == output {
+            seen = view.to_vec();
+        }
+    });
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits(model.run(&pixels, "logits", scratch).expect("logits")), bits(seen));
+}
+
 #[test]
 fn inference_shares_buffers() {
     let graph = build(&Spec::new("inception_v3")).expect("valid");

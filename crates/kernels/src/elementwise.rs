@@ -53,6 +53,23 @@ pub(crate) fn pixel_block(channels: usize) -> usize {
     (PIECE / channels).clamp(16, 2048)
 }
 
+/// `y = x`.
+pub fn copy(pool: &Pool, x: View, y: ViewMut) {
+    assert!(
+        x.pixels() == y.pixels() && x.channels() == y.channels(),
+        "{} pixels to {}",
+        x.pixels(),
+        y.pixels()
+    );
+    let (block, pixels, y) = (pixel_block(x.channels()), x.pixels(), y.share());
+    pool.run(pixels.div_ceil(block), |i| {
+        for p in piece(i, block, pixels) {
+            // SAFETY: each pixel belongs to one task.
+            unsafe { y.pixel(p) }.copy_from_slice(x.pixel(p));
+        }
+    });
+}
+
 /// Backward of `out = relu(x + scale · f)`: with `g = dout` where `out > 0` (everywhere without ReLU),
 /// `dx = g` or `dx += g`, and `df = scale · g`.
 #[derive(Clone, Copy, Debug)]

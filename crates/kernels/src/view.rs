@@ -129,6 +129,14 @@ impl Pixels<'_> {
         // SAFETY: pixel `p` lies inside the borrowed slice (`pixels` was computed from its length).
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(p * self.stride), self.channels) }
     }
+    /// Number of pixels.
+    pub(crate) fn pixels(&self) -> usize {
+        self.pixels
+    }
+    /// Channels of a pixel.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
     /// First value of the first pixel.
     pub(crate) fn ptr(&self) -> *mut f32 {
         self.ptr
@@ -168,6 +176,12 @@ impl<'a, T> Parts<'a, T> {
         assert!(range.start <= range.end && range.end <= self.len);
         self.ptr.wrapping_add(range.start)
     }
+}
+
+/// Part `i` of `total` items that are dealt out in `parts` as equal as they can be.
+#[inline(always)]
+pub(crate) fn part(i: usize, parts: usize, total: usize) -> Range<usize> {
+    total * i / parts..total * (i + 1) / parts
 }
 
 /// Range of task `i` when `total` items are dealt out in pieces of `piece`.

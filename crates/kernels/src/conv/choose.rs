@@ -44,6 +44,8 @@ impl ConvPlan {
             // So few products for each transform that a smaller tile, whose transforms are cheaper, is faster.
             [3, 3] if oh.min(ow) >= SMALL && in_channels <= 32 => [4, 4],
             [3, 3] if oh.min(ow) >= SMALL => [6, 6],
+            // Larger ones leave most of a tile unused, and for one picture read more weights than they save products.
+            [3, 3] if stride == 1 => [2, 2],
             [5, 5] if oh.min(ow) >= SMALL => [4, 4],
             [1, 7] => [1, 6],
             [7, 1] => [6, 1],

@@ -11,15 +11,24 @@
 
 use std::ops::Range;
 
-use super::micro::{Ahead, BLOCK, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, dot};
+use super::micro::{Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, dot};
 use crate::isa::{Kernel, NARROW, Simd};
-use crate::view::{Pixels, piece};
+use crate::view::{Pixels, part};
 use crate::{Isa, Pool, View, ViewMut};
 
 /// Row pointers a task holds at most, on its stack.
 const POINTERS: usize = 49 * BLOCK;
-/// Bytes of source rows that a task goes through again for each panel; half of a small L2.
-const ROW_BYTES: usize = 192 << 10;
+/// Blocks of rows of a task at most.
+const BLOCKS: usize = 8;
+/// Rows that the micro-kernel computes at least.
+const UNIT: usize = BLOCK / 2;
+/// Bytes of source rows that a task goes through again for each panel; they stay in L2 beside the panels.
+const ROW_BYTES: usize = 400 << 10;
+
+fn scaled(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start * by..range.end * by
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tap {
     /// Rows and columns from the row's origin in the source.
@@ -43,10 +52,12 @@ pub(super) struct Gather {
     pub(super) target: [usize; 2],
     pub(super) target_stride: usize,
     pub(super) target_offset: [usize; 2],
+    /// Whether rows go down the columns of the grid.
+    pub(super) columns_first: bool,
 }
 
 impl Gather {
-    fn panels(&self) -> Panels {
+    pub(super) fn panels(&self) -> Panels {
         Panels { n: self.n, depth: self.taps.len() * self.k }
     }
     pub(super) fn packed_len(&self) -> usize {
@@ -101,58 +112,129 @@ impl Gather {
         [q / (h * w), q / w % h, q % w]
     }
 
+    /// Grid point of row `r`: picture, row, column. Along the axis that is padded less, neighbours leave out the same taps.
+    #[inline(always)]
+    fn row(&self, r: usize) -> [usize; 3] {
+        let [h, w] = self.grid;
+        if self.columns_first { [r / (h * w), r % h, r / h % w] } else { self.position(r) }
+    }
+
+    /// `target = epilogue(source · packed)`.
     pub(super) fn run(&self, pool: &Pool, isa: Isa, operands: Operands, zeros: &[f32], target: ViewMut) {
-        let Operands { x: source, packed, next, epilogue } = operands;
+        let Operands { x, packed, next, epilogue } = operands;
+        let part = Part { panels: self.panels(), packed, epilogue, target: target.share(), first: 0 };
+        self.run_parts(pool, isa, x, &[part], next, zeros);
+    }
+
+    /// The same for each of `parts`, which have the grid, taps and values a tap of this product.
+    pub(super) fn run_parts(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        source: View,
+        parts: &[Part],
+        next: &[f32],
+        zeros: &[f32],
+    ) {
         let pixels = self.source[0] * self.source[1];
         let batch = source.pixels() / pixels;
         let target_pixels = batch * self.target[0] * self.target[1];
         assert_eq!(source.pixels(), batch * pixels, "source holds whole pictures");
-        assert_eq!(target.pixels(), target_pixels, "target holds the same pictures");
-        assert!(self.k.is_multiple_of(source.channels()) && target.channels() == self.n, "{self:?}");
-        assert!(packed.len() == self.packed_len() && zeros.len() >= self.k, "{self:?}");
+        assert!(self.k.is_multiple_of(source.channels()) && zeros.len() >= self.k, "{self:?}");
         assert!(self.taps.len() * BLOCK <= POINTERS, "kernels of at most 49 taps");
-        epilogue.check(target_pixels, self.n);
-        if self.taps.is_empty() && epilogue.accumulate {
+        for Part { panels, packed, epilogue, target, .. } in parts {
+            assert_eq!(target.pixels(), target_pixels, "target holds the same pictures");
+            assert_eq!(panels.depth, self.taps.len() * self.k, "{self:?}");
+            assert!(target.channels() == panels.n && packed.len() == panels.packed_len(), "{self:?}");
+            epilogue.check(target_pixels, panels.n);
+        }
+        if self.taps.is_empty() && parts.iter().all(|part| part.epilogue.accumulate) {
             return;
         }
-        let (rows, panels) = (self.rows(batch), self.panels().count());
-        let most = (POINTERS / self.taps.len().max(1)).min(ROW_BYTES / (4 * self.k)).min(8 * BLOCK);
-        // Chunks of equal size within what a task can hold; where they are few, groups of panels make enough tasks.
-        let most = (most / BLOCK).max(1) * BLOCK;
-        let chunk = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(BLOCK / 2);
-        let chunks = rows.div_ceil(chunk);
-        let group = panels.div_ceil(TASKS.div_ceil(chunks).min(panels)).next_multiple_of(PAIR);
-        let groups = panels.div_ceil(group);
-        let target = target.share();
+        let (units, pairs) = (self.rows(batch).div_ceil(UNIT), parts.last().map_or(0, Part::end) / PAIR);
+        let most = (POINTERS / BLOCK / self.taps.len().max(1))
+            .min(ROW_BYTES / (4 * self.k) / BLOCK)
+            .clamp(1, BLOCKS);
+        // Chunks within what a task can hold; where they are few, groups of panels make enough tasks.
+        let chunks = units.div_ceil(most * BLOCK / UNIT);
+        let groups = TASKS.div_ceil(chunks).min(pairs);
         pool.run(chunks * groups, |task| {
-            // All chunks by one group after the other, so that the cores share the weights of a group.
-            let (group, i) = (piece(task / chunks, group, panels), task % chunks);
-            let now = self.panels().range(group.start).start..self.panels().range(group.end - 1).end;
+            // All groups by one chunk after the other, so that a thread has rows of its own.
+            let (i, group) = (task / groups, task % groups);
+            let rows = scaled(part(i, chunks, units), UNIT);
+            let panels = scaled(part(group, groups, pairs), PAIR);
+            let behind =
+                if group + 1 == groups { 0..0 } else { scaled(part(group + 1, groups, pairs), PAIR) };
+            let behind = parts.iter().map(|part| part.weights(&behind)).find(|weights| !weights.is_empty());
             isa.run(Task {
                 gather: self,
                 source: &source,
-                packed,
-                ahead: Ahead::new(packed, now, next, [i, chunks]),
+                ahead: Ahead::new(behind.unwrap_or(&[]), next, [i, chunks]),
                 zeros,
-                epilogue: &epilogue,
-                target: &target,
-                rows: piece(i, chunk, rows),
-                panels: group,
+                parts,
+                rows: rows.start..rows.end.min(self.rows(batch)),
+                panels,
             });
         });
+    }
+}
+
+/// The columns of one target.
+pub(super) struct Part<'a> {
+    pub(super) panels: Panels,
+    pub(super) packed: &'a [f32],
+    pub(super) epilogue: Epilogue<'a>,
+    pub(super) target: Pixels<'a>,
+    /// Number of its first panel among those of all parts; even, so that panels keep their pairs.
+    pub(super) first: usize,
+}
+
+impl Part<'_> {
+    /// Where the next part may begin.
+    pub(super) fn end(&self) -> usize {
+        (self.first + self.panels.count()).next_multiple_of(PAIR)
+    }
+    /// Its own panels among `panels` of all parts.
+    #[inline(always)]
+    fn own(&self, panels: &Range<usize>) -> Range<usize> {
+        let own = |panel: usize| panel.saturating_sub(self.first).min(self.panels.count());
+        own(panels.start)..own(panels.end)
+    }
+    /// Its weights among those of `panels` of all parts.
+    fn weights(&self, panels: &Range<usize>) -> &[f32] {
+        let own = self.own(panels);
+        if own.is_empty() {
+            return &[];
+        }
+        &self.packed[self.panels.range(own.start).start..self.panels.range(own.end - 1).end]
     }
 }
 
 struct Task<'a> {
     gather: &'a Gather,
     source: &'a View<'a>,
-    packed: &'a [f32],
     ahead: Ahead,
     zeros: &'a [f32],
-    epilogue: &'a Epilogue<'a>,
-    target: &'a Pixels<'a>,
+    parts: &'a [Part<'a>],
     rows: Range<usize>,
     panels: Range<usize>,
+}
+
+/// The rows of a task.
+struct Rows<'a> {
+    /// `[block][tap][row]`.
+    pointers: &'a [*const f32; POINTERS],
+    pixels: &'a [usize],
+    empty: &'a [u64; BLOCKS * BLOCK / UNIT],
+}
+
+impl Rows<'_> {
+    /// Target pixels of `count` units from `unit` on, as far as there are rows.
+    #[inline(always)]
+    fn pixels(&self, unit: usize, count: usize) -> &[usize] {
+        let end = self.pixels.len();
+        &self.pixels[(unit * UNIT).min(end)..((unit + count) * UNIT).min(end)]
+    }
 }
 
 impl Kernel for Task<'_> {
@@ -160,47 +242,70 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let gather = self.gather;
         let taps = gather.taps.len();
-        let panels = gather.panels();
         // [block][tap][row]; rows behind the last read zeros and are not stored.
         let mut pointers = [self.zeros.as_ptr(); POINTERS];
-        let mut pixels = [0usize; 8 * BLOCK];
+        let mut pixels = [0usize; BLOCKS * BLOCK];
+        // Taps that read zeros in all rows of a unit.
+        let mut empty = [u64::MAX; BLOCKS * BLOCK / UNIT];
         for (i, q) in self.rows.clone().enumerate() {
-            let position = gather.position(q);
+            let position = gather.row(q);
             let (block, row) = (i / BLOCK, i % BLOCK);
             for (t, tap) in gather.taps.iter().enumerate() {
-                pointers[(block * taps + t) * BLOCK + row] =
-                    gather.at(self.source, position, tap.offset, self.zeros);
+                let pointer = gather.at(self.source, position, tap.offset, self.zeros);
+                pointers[(block * taps + t) * BLOCK + row] = pointer;
+                if pointer != self.zeros.as_ptr() {
+                    empty[i / UNIT] &= !(1 << t);
+                }
             }
             let [n, y, x] = position;
             let [ty, tx] = [(y, 0), (x, 1)].map(|(v, d)| v * gather.target_stride + gather.target_offset[d]);
             pixels[i] = (n * gather.target[0] + ty) * gather.target[1] + tx;
         }
-        let mut panel = self.panels.start;
-        while panel < self.panels.end {
-            let (strip, count) = panels.strip::<S>(panel, self.panels.end);
-            let b = self.packed[panels.range(panel)].as_ptr();
+        let rows = Rows { pointers: &pointers, pixels: &pixels[..self.rows.len()], empty: &empty };
+        let parts = self.parts;
+        for part in parts {
+            self.part(simd, part, &rows);
+        }
+    }
+}
+
+impl Task<'_> {
+    /// The columns of `part` that are this task's, for all its rows.
+    #[inline(always)]
+    fn part<S: Simd>(&mut self, simd: S, part: &Part, rows: &Rows) {
+        let panels = part.panels;
+        let Range { start: mut panel, end } = part.own(&self.panels);
+        while panel < end {
+            let (strip, count) = panels.strip::<S>(panel, end);
+            let b = part.packed[panels.range(panel)].as_ptr();
             let pair = [b, b.wrapping_add(panels.second::<S>())];
             let column = panel * PANEL;
-            for (block, pixels) in pixels[..self.rows.len()].chunks(BLOCK).enumerate() {
-                let rows = pointers[block * taps * BLOCK..][..taps * BLOCK].as_ptr();
-                let (low, high) = pixels.split_at(pixels.len().min(BLOCK / 2));
+            let units = rows.pixels.len().div_ceil(UNIT);
+            for unit in (0..units).step_by(2) {
+                let alone = unit + 1 == units;
                 // SAFETY: every pointer leads to `k` readable values (a source pixel, merged pixels of one row inside
                 // the picture, or zeros), `b` to the panels of the strip; the target pixels belong to this task alone.
                 unsafe {
                     match strip {
                         Strip::Double => {
-                            self.tile::<S, 6, 2, PANEL>(simd, rows, pair, low, column);
-                            if !high.is_empty() {
-                                let rows = rows.add(BLOCK / 2);
-                                self.tile::<S, 6, 2, PANEL>(simd, rows, pair, high, column);
+                            self.tile::<S, UNIT, 2, PANEL>(simd, part, rows, unit, pair, column);
+                            if !alone {
+                                self.tile::<S, UNIT, 2, PANEL>(simd, part, rows, unit + 1, pair, column);
                             }
                         }
-                        Strip::Single => self.tile::<S, 12, 1, PANEL>(simd, rows, [b], pixels, column),
-                        Strip::Narrow if high.is_empty() => {
-                            self.tile::<S::Half, 6, 1, NARROW>(simd.half(), rows, [b], low, column);
+                        Strip::Single => self.tile::<S, BLOCK, 1, PANEL>(simd, part, rows, unit, [b], column),
+                        Strip::Narrow if alone => {
+                            self.tile::<S::Half, UNIT, 1, NARROW>(simd.half(), part, rows, unit, [b], column);
                         }
                         Strip::Narrow => {
-                            self.tile::<S::Half, 12, 1, NARROW>(simd.half(), rows, [b], pixels, column);
+                            self.tile::<S::Half, BLOCK, 1, NARROW>(
+                                simd.half(),
+                                part,
+                                rows,
+                                unit,
+                                [b],
+                                column,
+                            );
                         }
                     }
                 }
@@ -208,10 +313,8 @@ impl Kernel for Task<'_> {
             panel += count;
         }
     }
-}
 
-impl Task<'_> {
-    /// `M` rows by `N` vectors.
+    /// `M` rows from `unit` on by `N` vectors.
     ///
     /// # Safety
     /// As stated where it is called.
@@ -219,21 +322,33 @@ impl Task<'_> {
     unsafe fn tile<S: Simd, const M: usize, const N: usize, const STEP: usize>(
         &mut self,
         simd: S,
-        rows: *const *const f32,
+        part: &Part,
+        rows: &Rows,
+        unit: usize,
         b: [*const f32; N],
-        pixels: &[usize],
         column: usize,
     ) {
-        let gather = self.gather;
-        let depth = [gather.taps.len(), gather.k];
+        let (taps, k) = (self.gather.taps.len(), self.gather.k);
+        let empty = rows.empty[unit] & if M > UNIT { rows.empty[unit + 1] } else { u64::MAX };
+        let first = rows.pointers[unit / 2 * taps * BLOCK..][..taps * BLOCK].as_ptr();
         // SAFETY: the caller's promises.
-        let acc = unsafe { dot::<S, M, N, STEP>(simd, rows, depth, b, &mut self.ahead) };
-        for (r, &pixel) in pixels.iter().enumerate() {
+        let acc = unsafe {
+            dot::<S, M, N, STEP>(
+                simd,
+                first.add(unit % 2 * UNIT),
+                Depth { taps, k, empty },
+                b,
+                &mut self.ahead,
+            )
+        };
+        for (r, &pixel) in rows.pixels(unit, M / UNIT).iter().enumerate() {
             for v in 0..N {
                 let first = column + v * S::LANES;
-                if first < gather.n {
+                if first < part.panels.n {
                     // SAFETY: the pixel is this task's, the columns exist.
-                    unsafe { self.epilogue.store(simd, acc[r][v], self.target, pixel, first, gather.n) };
+                    unsafe {
+                        part.epilogue.store(simd, acc[r][v], &part.target, pixel, first, part.panels.n)
+                    };
                 }
             }
         }

@@ -30,15 +30,23 @@ impl Ahead {
     /// Values that are fetched at most of what comes behind this convolution.
     const MOST: usize = 128 << 10;
 
-    /// Share `i` of `n` of what is read after `now`: the same number of values behind it in `packed`, or `next` where
-    /// nothing is.
-    pub(super) fn new(packed: &[f32], now: Range<usize>, next: &[f32], [i, n]: [usize; 2]) -> Self {
-        let behind = &packed[now.end..(now.end + now.len()).min(packed.len())];
+    /// Share `i` of `n` of what is read after this: `behind` of the same convolution, or `next` where nothing is.
+    pub(super) fn new(behind: &[f32], next: &[f32], [i, n]: [usize; 2]) -> Self {
         let ahead = if behind.is_empty() { &next[..next.len().min(Self::MOST)] } else { behind };
         let share = ahead.len().div_ceil(n).next_multiple_of(Self::LINE);
         let share = &ahead[(i * share).min(ahead.len())..((i + 1) * share).min(ahead.len())];
         Ahead { next: share.as_ptr(), end: share.as_ptr_range().end }
     }
+}
+
+/// What [`dot`] sums over.
+#[derive(Clone, Copy)]
+pub(super) struct Depth {
+    pub(super) taps: usize,
+    /// Values a tap.
+    pub(super) k: usize,
+    /// Bit `tap` is set where that tap reads zeros in all rows and is left out.
+    pub(super) empty: u64,
 }
 
 /// `M` rows by `N` vectors of columns: `Σ_tap Σ_k rows[tap][r][k] · b[tap][k]`, the whole depth summed in registers: one
@@ -54,7 +62,7 @@ impl Ahead {
 pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: usize>(
     simd: S,
     rows: *const *const f32,
-    [taps, k]: [usize; 2],
+    Depth { taps, k, empty }: Depth,
     mut b: [*const f32; N],
     ahead: &mut Ahead,
 ) -> [[S::V; N]; M] {
@@ -63,6 +71,10 @@ pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: us
     // SAFETY: the caller's promises.
     unsafe {
         for tap in 0..taps {
+            if empty >> tap & 1 != 0 {
+                b = b.map(|b| b.add(k * STEP));
+                continue;
+            }
             let row: [*const f32; M] = std::array::from_fn(|r| *rows.add(tap * BLOCK + r));
             let (mut i, whole) = (0, k - k % Ahead::EVERY);
             while i < whole {

@@ -16,7 +16,7 @@ mod micro;
 mod winograd;
 
 pub use choose::Precision;
-use gather::{Gather, Tap};
+use gather::{Gather, Part, Tap};
 pub use micro::{Epilogue, Operands};
 use winograd::Winograd;
 
@@ -69,6 +69,18 @@ impl std::fmt::Display for Algorithm {
     }
 }
 
+/// One of several convolutions of the same pictures.
+pub struct Sibling<'a> {
+    /// The convolution.
+    pub plan: &'a ConvPlan,
+    /// Its packed weights.
+    pub packed: &'a [f32],
+    /// What becomes of its sums.
+    pub epilogue: Epilogue<'a>,
+    /// Where they go.
+    pub y: ViewMut<'a>,
+}
+
 /// A convolution ready to run: descriptor, order of work, length of packed weights. Any batch size.
 #[derive(Clone, Debug)]
 pub struct ConvPlan {
@@ -77,6 +89,36 @@ pub struct ConvPlan {
     forward: Gather,
     grad_input: Vec<Gather>,
     zeros: Vec<f32>,
+}
+
+/// Convolutions of the same pictures `x`. Several are computed as one: each pixel is read once for all, and the cores
+/// have more to share. `next`: weights that are read afterwards.
+///
+/// # Panics
+/// If several are not of the same input and window, or not all [`Algorithm::Direct`].
+pub fn forward<'a>(
+    pool: &Pool,
+    isa: Isa,
+    x: View,
+    mut siblings: Vec<Sibling<'a>>,
+    next: &[f32],
+    scratch: &mut [f32],
+) {
+    if siblings.len() == 1 {
+        let Some(Sibling { plan, packed, epilogue, y }) = siblings.pop() else { return };
+        return plan.forward(pool, isa, Operands { x, packed, next, epilogue }, y, scratch);
+    }
+    let Some(first) = siblings.first().map(|sibling| sibling.plan) else { return };
+    let mut end = 0;
+    let part = |Sibling { plan, packed, epilogue, y }: Sibling<'a>| {
+        let same = ConvShape { out_channels: plan.shape.out_channels, ..first.shape };
+        assert!(plan.shape == same && plan.winograd.is_none(), "{:?} beside {:?}", plan.shape, first.shape);
+        let part = Part { panels: plan.forward.panels(), packed, epilogue, target: y.share(), first: end };
+        end = part.end();
+        part
+    };
+    let parts: Vec<Part> = siblings.into_iter().map(part).collect();
+    first.forward.run_parts(pool, isa, x, &parts, next, &first.zeros);
 }
 
 impl ConvPlan {
@@ -121,6 +163,7 @@ impl ConvPlan {
             target: output,
             target_stride: 1,
             target_offset: [0, 0],
+            columns_first: kernel[1] > kernel[0],
         };
         let phase = |py: usize, px: usize| {
             // Input pixel `stride·q + p` is read by output pixel `q + (p + pad − tap) / stride` where that divides.
@@ -144,6 +187,7 @@ impl ConvPlan {
                 target: input,
                 target_stride: stride,
                 target_offset: [py, px],
+                columns_first: kernel[1] > kernel[0],
             }
         };
         let grad_input = (0..stride.min(input[0]))

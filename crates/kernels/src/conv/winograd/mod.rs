@@ -6,33 +6,32 @@
 //! M[ξ][tile][o]  = Σ_c V[ξ][tile][c] · U[ξ][c][o]                       the micro-kernel of all convolutions
 //! y              = epilogue(output transform of M)
 //! ```
-//! 3×3 and 5×5 kernels are transformed along both axes, 1×7 and the like along theirs. Tiles are worked on in blocks, and
-//! panels of output channels in groups, so that V and M of a task stay in L2. Many blocks: each task does all three steps
-//! for its own. Few blocks (small maps): V is shared, and tasks are blocks × groups, so that each core reads only a part of
-//! the transformed weights U, which are larger than the weights.
+//! 3×3 and 5×5 kernels are transformed along both axes, 1×7 and the like along theirs. A task multiplies one block of tiles
+//! with one pair of panels; V and M belong to the thread, in its own cache, and V is transformed when the thread first
+//! meets the block. On small maps with transforms along one axis, where the transformed weights U are larger than V, a
+//! thread keeps V of all blocks and has panels of its own, so that each part of U is read by one thread; elsewhere a thread
+//! has blocks of its own.
 
 mod task;
 mod transform;
 
-use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use task::Task;
 
 use super::ConvShape;
-use super::micro::{Ahead, BLOCK, Operands, PAIR, PANEL, Panels, TASKS};
+use super::micro::{Ahead, BLOCK, Operands, PAIR, PANEL, Panels};
 use crate::isa::WIDEST;
 use crate::view::{Parts, piece};
 use crate::{Isa, Pool, ViewMut};
 
 /// Tiles of a block at most: a multiple of the rows of the micro-kernel.
 const TILES: usize = 24;
-/// Panels whose products are held together.
-const GROUP: usize = 4;
 /// Values between the ends of one ξ and the start of the next, so that the 64 streams do not all meet in one set of the
 /// first cache.
 const SKEW: usize = 16;
-/// Blocks from which on each task does its own input transform.
-const MANY: usize = 8;
+/// Values of V that a thread keeps at most where it keeps all blocks; three quarters of an L2.
+const KEPT: usize = 192 << 10;
 
 /// Winograd's convolution of one shape.
 #[derive(Clone, Debug)]
@@ -105,31 +104,19 @@ impl Winograd {
     /// How `batch` pictures are cut.
     fn blocks(&self, batch: usize) -> Blocks {
         let tiles = batch * self.tiles[0] * self.tiles[1];
-        let count = tiles.div_ceil(TILES);
-        let size = tiles.div_ceil(count).next_multiple_of(BLOCK / 2);
+        let size = tiles.div_ceil(tiles.div_ceil(TILES)).next_multiple_of(BLOCK / 2);
         let count = tiles.div_ceil(size);
         let depth = self.shape.in_channels.next_multiple_of(WIDEST);
-        let shared = count < MANY;
-        // Enough tasks for every core where few blocks have to do.
-        let most = if shared { self.panels.count().div_ceil(TASKS.div_ceil(count)) } else { GROUP };
-        let group = most.next_multiple_of(PAIR).min(GROUP);
-        Blocks {
-            tiles,
-            size,
-            count,
-            group,
-            depth,
-            v_stride: size * depth + SKEW,
-            m_stride: size * group * PANEL + SKEW,
-            shared,
-        }
+        let v_stride = size * depth + SKEW;
+        let one_axis = self.m.contains(&1);
+        let kept = if one_axis && count * self.points() * v_stride <= KEPT { count } else { 1 };
+        Blocks { tiles, size, count, kept, depth, v_stride, m_stride: size * PAIR * PANEL + SKEW }
     }
 
     /// Length of the scratch of [`Self::run`].
     pub(super) fn scratch_len(&self, batch: usize, threads: usize) -> usize {
         let blocks = self.blocks(batch);
-        let v = if blocks.shared { blocks.count } else { threads };
-        self.points() * (v * blocks.v_stride + threads * blocks.m_stride)
+        self.points() * threads * (blocks.kept * blocks.v_stride + blocks.m_stride)
     }
 
     pub(super) fn run(
@@ -153,43 +140,39 @@ impl Winograd {
         epilogue.check(target.pixels(), target.channels());
         let blocks = self.blocks(batch);
         let (v_len, m_len) = (self.points() * blocks.v_stride, self.points() * blocks.m_stride);
-        let v_count = if blocks.shared { blocks.count } else { pool.threads() };
-        let (v, m) = scratch.split_at_mut(v_count * v_len);
+        let (panels, threads) = (self.panels.count(), pool.threads());
+        let (groups, kept) = (panels.div_ceil(PAIR), blocks.kept);
+        let (v, m) = scratch.split_at_mut(threads * kept * v_len);
         let (v, m) = (Parts::new(v), Parts::new(m));
         let target = target.share();
-        let panels = self.panels.count();
-        let task = |block: usize, [place, worker]: [usize; 2], transforms: bool, panels: Range<usize>| {
+        // The block in each place of V.
+        let held: Vec<AtomicUsize> = (0..threads * kept).map(|_| AtomicUsize::new(usize::MAX)).collect();
+        pool.run_on(blocks.count * groups, |worker, i| {
+            let (block, group) =
+                if kept == blocks.count { (i % kept, i / kept) } else { (i / groups, i % groups) };
+            let panels = piece(group, PAIR, panels);
+            let place = worker * kept + block % kept;
+            let transforms = held[place].swap(block, Ordering::Relaxed) != block;
             let start = |panel: usize| if panel == 0 { 0 } else { self.panels.range(panel - 1).end };
             let now = start(panels.start)..start(panels.end);
+            let behind = &packed[now.end..(now.end + now.len()).min(packed.len())];
             isa.run(Task {
                 winograd: self,
                 blocks: &blocks,
                 source: &source,
                 packed,
-                ahead: Ahead::new(packed, now, next, [block, blocks.count]),
+                ahead: Ahead::new(behind, next, [block, blocks.count]),
                 zeros,
                 epilogue: &epilogue,
                 target: &target,
                 tiles: piece(block, blocks.size, blocks.tiles),
                 transforms,
                 panels,
-                // V of a place is written by one task, which runs before all that read it; M of a worker is used by one
-                // task at a time.
+                // V and M of a worker are used by one task at a time.
                 v: v.pointer(place * v_len..(place + 1) * v_len),
                 m: m.pointer(worker * m_len..(worker + 1) * m_len),
             });
-        };
-        if blocks.shared {
-            pool.run_on(blocks.count, |worker, block| task(block, [block, worker], true, 0..0));
-            let groups = panels.div_ceil(blocks.group);
-            pool.run_on(blocks.count * groups, |worker, i| {
-                // All blocks by one group after the other, so that the cores share the weights of a group.
-                let (group, block) = (i / blocks.count, i % blocks.count);
-                task(block, [block, worker], false, piece(group, blocks.group, panels));
-            });
-        } else {
-            pool.run_on(blocks.count, |worker, block| task(block, [worker; 2], true, 0..panels));
-        }
+        });
     }
 }
 
@@ -199,13 +182,11 @@ struct Blocks {
     /// Tiles of a block.
     size: usize,
     count: usize,
-    /// Panels of a group.
-    group: usize,
+    /// Blocks whose V a thread keeps: all, or one.
+    kept: usize,
     /// Channels of V, padded to whole vectors.
     depth: usize,
     /// Values from one ξ of V, of M, to the next.
     v_stride: usize,
     m_stride: usize,
-    /// Whether V is shared by tasks.
-    shared: bool,
 }

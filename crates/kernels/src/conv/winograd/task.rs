@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::ConvShape;
-use super::super::micro::{Ahead, BLOCK, Epilogue, PANEL, Strip, dot};
+use super::super::micro::{Ahead, BLOCK, Depth, Epilogue, PAIR, PANEL, Strip, dot};
 use super::{Blocks, Winograd, transform};
 use crate::View;
 use crate::isa::{Kernel, NARROW, Simd};
@@ -12,7 +12,7 @@ use crate::view::Pixels;
 /// Products of the largest tile.
 const POINTS: usize = 64;
 
-/// One block of tiles: its input's transform, a range of panels, or both.
+/// One block of tiles by one pair of panels.
 pub(super) struct Task<'a> {
     pub(super) winograd: &'a Winograd,
     pub(super) blocks: &'a Blocks,
@@ -25,7 +25,7 @@ pub(super) struct Task<'a> {
     pub(super) tiles: Range<usize>,
     /// Whether it begins with the input's transform.
     pub(super) transforms: bool,
-    /// Panels that are multiplied.
+    /// The pair of panels that are multiplied.
     pub(super) panels: Range<usize>,
     pub(super) v: *mut f32,
     pub(super) m: *mut f32,
@@ -77,14 +77,9 @@ impl Task<'_> {
                     self.transform::<S, NY, MY, NX, MX>(simd, tile, i);
                 }
             }
-            let mut first = self.panels.start;
-            while first < self.panels.end {
-                let group = first..(first + self.blocks.group).min(self.panels.end);
-                self.multiply(simd, group.clone(), NY * NX);
-                for (i, tile) in self.tiles.clone().enumerate() {
-                    self.finish::<S, NY, MY, NX, MX>(simd, tile, i, group.clone());
-                }
-                first = group.end;
+            self.multiply(simd, NY * NX);
+            for (i, tile) in self.tiles.clone().enumerate() {
+                self.finish::<S, NY, MY, NX, MX>(simd, tile, i);
             }
         }
     }
@@ -144,14 +139,15 @@ impl Task<'_> {
         }
     }
 
-    /// V · U → M for a group of panels.
+    /// V · U → M for the pair of panels.
     ///
     /// # Safety
     /// As for [`Self::go`].
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(&mut self, simd: S, group: Range<usize>, points: usize) {
+    unsafe fn multiply<S: Simd>(&mut self, simd: S, points: usize) {
+        let group = self.panels.clone();
         let k = self.winograd.shape.in_channels;
-        let (tiles, columns) = (self.tiles.len(), self.blocks.group * PANEL);
+        let (tiles, columns) = (self.tiles.len(), PAIR * PANEL);
         for xi in 0..points {
             let mut panel = group.start;
             while panel < group.end {
@@ -199,7 +195,13 @@ impl Task<'_> {
     ) {
         // SAFETY: the caller's promises.
         unsafe {
-            let acc = dot::<S, { BLOCK / 2 }, N, STEP>(simd, rows, [1, k], b, &mut self.ahead);
+            let acc = dot::<S, { BLOCK / 2 }, N, STEP>(
+                simd,
+                rows,
+                Depth { taps: 1, k, empty: 0 },
+                b,
+                &mut self.ahead,
+            );
             for (r, acc) in acc.into_iter().enumerate() {
                 for (v, acc) in acc.into_iter().enumerate() {
                     simd.store(m.add(r * columns + v * S::LANES), acc);
@@ -208,7 +210,7 @@ impl Task<'_> {
         }
     }
 
-    /// M → pixels of `tile`, tile `i` of the block, for a group of panels.
+    /// M → pixels of `tile`, tile `i` of the block, for the pair of panels.
     ///
     /// # Safety
     /// As for [`Self::go`].
@@ -218,14 +220,13 @@ impl Task<'_> {
         simd: S,
         tile: usize,
         i: usize,
-        group: Range<usize>,
     ) {
         let [oh, ow] = self.winograd.shape.output();
         let channels = self.winograd.shape.out_channels;
         let [n, ty, tx] = self.position(tile);
-        let (stride, columns) = (self.blocks.m_stride, self.blocks.group * PANEL);
-        let first = group.start * PANEL;
-        for column in (first..channels.min(group.end * PANEL)).step_by(S::LANES) {
+        let (stride, columns) = (self.blocks.m_stride, PAIR * PANEL);
+        let first = self.panels.start * PANEL;
+        for column in (first..channels.min(self.panels.end * PANEL)).step_by(S::LANES) {
             // SAFETY: M holds `columns` values for each tile and ξ; output pixels inside the picture are this task's.
             unsafe {
                 let m = self.m.add(i * columns + column - first).cast_const();
