@@ -21,7 +21,7 @@ fmt:
 test *NAME:
     cargo test --locked {{ NAME }}
 
-# The kernels' and the engine's tests with one instruction set: scalar, avx2 or avx512
+# The kernels' and the engine's tests with one instruction set: scalar, avx2, avx512 or neon
 test-isa ISA:
     INCEPTION_ISA={{ ISA }} cargo test --locked -p inception-kernels -p inception-cpu
 
