@@ -178,7 +178,8 @@ impl Kernel for Task<'_> {
         let mut panel = self.panels.start;
         while panel < self.panels.end {
             let (strip, count) = panels.strip::<S>(panel, self.panels.end);
-            let b = self.packed[panels.range(panel)].as_ptr();
+            // Not of this panel alone: a pair reads the next one too.
+            let b = self.packed[panels.range(panel).start..].as_ptr();
             let pair = [b, b.wrapping_add(panels.second::<S>())];
             let column = panel * PANEL;
             for (block, pixels) in pixels[..self.rows.len()].chunks(BLOCK).enumerate() {
