@@ -25,6 +25,14 @@ test *NAME:
 test-isa ISA:
     INCEPTION_ISA={{ ISA }} cargo test --locked -p inception-kernels -p inception-cpu
 
+# The kernels' tests with AddressSanitizer
+address *ARGS:
+    .ci/address {{ ARGS }}
+
+# The kernels' tests on aarch64, emulated; needs root on a Debian-like system
+aarch64 *ARGS:
+    .ci/aarch64 {{ ARGS }}
+
 # Trains a plain and a residual network on the built-in data and draws both error curves
 demo *ARGS:
     cargo run --release --locked -- demo {{ ARGS }}
