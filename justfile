@@ -21,9 +21,17 @@ fmt:
 test *NAME:
     cargo test --locked {{ NAME }}
 
-# The kernels' and the engine's tests with one instruction set: scalar, avx2 or avx512
+# The kernels' and the engine's tests with one instruction set: scalar, avx2, avx512 or neon
 test-isa ISA:
     INCEPTION_ISA={{ ISA }} cargo test --locked -p inception-kernels -p inception-cpu
+
+# The kernels' tests with AddressSanitizer
+address *ARGS:
+    .ci/address {{ ARGS }}
+
+# The kernels' tests on aarch64, emulated; needs root on a Debian-like system
+aarch64 *ARGS:
+    .ci/aarch64 {{ ARGS }}
 
 # Trains a plain and a residual network on the built-in data and draws both error curves
 demo *ARGS:

@@ -48,7 +48,7 @@ impl std::error::Error for DeviceError {}
 
 impl Device {
     /// `threads` threads, or as many as affinity and cgroup quota allow; the instruction set that the variable
-    /// `INCEPTION_ISA` names (`avx2`, `scalar`), or the fastest.
+    /// `INCEPTION_ISA` names (see [`Isa::name`]), or the fastest.
     pub fn new(threads: Option<usize>) -> Result<Self, DeviceError> {
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
         if !(1..=1024).contains(&threads) {

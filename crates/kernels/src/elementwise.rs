@@ -16,7 +16,9 @@ pub fn for_pieces<const N: usize>(
     data: [&mut [f32]; N],
     f: impl Fn(usize, [&mut [f32]; N]) + Sync,
 ) {
-    assert!(ranges.windows(2).all(|w| w[0].end <= w[1].start), "ranges ascend without overlap");
+    let ascends =
+        ranges.iter().all(|r| r.start <= r.end) && ranges.windows(2).all(|w| w[0].end <= w[1].start);
+    assert!(ascends, "ranges ascend without overlap");
     let data = data.map(Parts::new);
     pool.run(ranges.len(), |i| {
         // SAFETY: the ranges are disjoint.

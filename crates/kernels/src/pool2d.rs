@@ -38,7 +38,17 @@ impl PoolShape {
         self.input.map(|n| (n + 2 * self.pad - self.size) / self.stride + 1)
     }
 
+    /// Pictures of `x` pixels in, `y` out.
+    ///
+    /// # Panics
+    /// If they are not whole pictures, or there is no such window.
     fn batch(&self, x: usize, y: usize) -> usize {
+        let PoolShape { input, size, stride, pad } = *self;
+        assert!(size.saturating_mul(size) <= CELLS, "windows of at most {CELLS} cells");
+        // Every window touches the picture, and no index of a padded pixel overflows.
+        let padded = input.map(|n| n.saturating_add(2 * pad));
+        let fits = stride > 0 && pad < size && padded.iter().all(|&n| n >= size);
+        assert!(fits && padded[0].checked_mul(padded[1]).is_some(), "{self:?}");
         let (pixels, [oh, ow]) = (self.input[0] * self.input[1], self.output());
         let batch = x / pixels;
         assert!(x == batch * pixels && y == batch * oh * ow, "{self:?}: {x} pixels in, {y} out");
@@ -63,7 +73,6 @@ impl PoolShape {
     }
 
     fn each_output_row(&self, pool: &Pool, isa: Isa, reduce: Reduce, x: View, y: ViewMut) {
-        assert!(self.size * self.size <= CELLS, "windows of at most {CELLS} cells");
         assert_eq!(x.channels(), y.channels());
         let batch = self.batch(x.pixels(), y.pixels());
         let (oh, y) = (self.output()[0], y.share());

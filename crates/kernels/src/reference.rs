@@ -69,9 +69,10 @@ impl Window {
 pub fn conv(window: &Window, [c_in, c_out]: [usize; 2], x: &[f32], w: &[f32]) -> Vec<f64> {
     let mut y = vec![0.0; window.output_len(c_out)];
     window.each(|(n, o, k, at)| {
+        let (output, input) = (window.output_at(n, o, c_out), window.input_at(n, at, c_in));
         for i in 0..c_in {
             for j in 0..c_out {
-                y[window.output_at(n, o, c_out) + j] += f64::from(x[window.input_at(n, at, c_in) + i])
+                y[output + j] += f64::from(x[input + i])
                     * f64::from(w[((k[0] * window.size[1] + k[1]) * c_in + i) * c_out + j]);
             }
         }
@@ -89,11 +90,12 @@ pub fn conv_grad(
 ) -> [Vec<f64>; 2] {
     let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
     window.each(|(n, o, k, at)| {
+        let (output, pixel) = (window.output_at(n, o, c_out), window.input_at(n, at, c_in));
         for i in 0..c_in {
             for j in 0..c_out {
-                let g = f64::from(dy[window.output_at(n, o, c_out) + j]);
+                let g = f64::from(dy[output + j]);
                 let weight = ((k[0] * window.size[1] + k[1]) * c_in + i) * c_out + j;
-                let input = window.input_at(n, at, c_in) + i;
+                let input = pixel + i;
                 dx[input] += g * f64::from(w[weight]);
                 dw[weight] += g * f64::from(x[input]);
             }

@@ -110,7 +110,13 @@ impl Shared {
             for (owner, next) in self.shares.iter().enumerate() {
                 next.0.store(self.share(owner).end, Ordering::Relaxed);
             }
-            lock(&self.panic).get_or_insert(panic);
+            let mut first = lock(&self.panic);
+            if first.is_none() {
+                *first = Some(panic);
+            } else {
+                // Dropping it is the program's code, which could panic again, past the wait for those inside.
+                std::mem::forget(panic);
+            }
         }
     }
 
@@ -304,6 +310,31 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 400);
+    }
+
+    /// Raised here instead, the drop's panic would leave `run` before the other tasks have ended.
+    #[test]
+    fn a_panic_whose_payload_panics_when_dropped_does_not_leave_early() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        let pool = Pool::new(3);
+        let meet = std::sync::Barrier::new(3);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(3, |_| {
+                meet.wait();
+                std::panic::panic_any(Bomb);
+            });
+        }));
+        std::mem::forget(result.expect_err("a task's panic"));
+        let ran = AtomicUsize::new(0);
+        pool.run(10, |_| {
+            ran.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(ran.into_inner(), 10);
     }
 
     #[test]

@@ -277,7 +277,8 @@ impl Task<'_> {
         let Range { start: mut panel, end } = part.own(&self.panels);
         while panel < end {
             let (strip, count) = panels.strip::<S>(panel, end);
-            let b = part.packed[panels.range(panel)].as_ptr();
+            // Not of this panel alone: a pair reads the next one too.
+            let b = part.packed[panels.range(panel).start..].as_ptr();
             let pair = [b, b.wrapping_add(panels.second::<S>())];
             let column = panel * PANEL;
             let units = rows.pixels.len().div_ceil(UNIT);

@@ -44,6 +44,20 @@ impl ConvShape {
     pub fn output(&self) -> [usize; 2] {
         [0, 1].map(|d| (self.input[d] + 2 * self.pad[d] - self.kernel[d]) / self.stride + 1)
     }
+    /// # Panics
+    /// If there is no such convolution, or one of its extents does not fit a `usize`.
+    fn check(&self) {
+        let ConvShape { input, in_channels, out_channels, kernel, stride, pad } = *self;
+        let padded = [0, 1].map(|d| pad[d].checked_mul(2).and_then(|pad| pad.checked_add(input[d])));
+        let fits = (0..2).all(|d| padded[d].is_some_and(|padded| padded >= kernel[d]));
+        let extents = [input[0], input[1], in_channels, out_channels, kernel[0], kernel[1], stride];
+        assert!(fits && !extents.contains(&0), "{self:?}");
+        // The largest of each kind: pixels, and weights in whole panels transformed for the largest tile.
+        let product = |v: &[usize]| v.iter().try_fold(1usize, |product, &v| product.checked_mul(v));
+        let weights = [64, kernel[0], kernel[1], in_channels, out_channels.div_ceil(16), 16];
+        let all = product(&padded.map(|v| v.unwrap_or(0))).and(product(&weights));
+        assert!(all.is_some(), "{self:?} is larger than any memory");
+    }
     /// Values of the weights `[kh, kw, in, out]`.
     pub fn weight_len(&self) -> usize {
         self.kernel[0] * self.kernel[1] * self.in_channels * self.out_channels
@@ -109,6 +123,7 @@ pub fn forward<'a>(
         return plan.forward(pool, isa, Operands { x, packed, next, epilogue }, y, scratch);
     }
     let Some(first) = siblings.first().map(|sibling| sibling.plan) else { return };
+    assert_eq!(x.channels(), first.shape.in_channels);
     let mut end = 0;
     let part = |Sibling { plan, packed, epilogue, y }: Sibling<'a>| {
         let same = ConvShape { out_channels: plan.shape.out_channels, ..first.shape };
@@ -127,6 +142,7 @@ impl ConvPlan {
     /// # Panics
     /// If the window does not fit or an extent is zero.
     pub fn with(shape: ConvShape, algorithm: Algorithm) -> Result<Self, &'static str> {
+        shape.check();
         let winograd = match algorithm {
             Algorithm::Direct => None,
             Algorithm::Winograd(tile) => Some(Winograd::new(shape, tile)?),
@@ -140,11 +156,7 @@ impl ConvPlan {
     /// If the window does not fit or an extent is zero.
     pub fn new(shape: ConvShape) -> Self {
         let ConvShape { input, in_channels, out_channels, kernel, stride, pad } = shape;
-        assert!(
-            stride > 0 && in_channels > 0 && out_channels > 0 && kernel[0] > 0 && kernel[1] > 0,
-            "{shape:?}"
-        );
-        assert!((0..2).all(|d| input[d] + 2 * pad[d] >= kernel[d]), "{shape:?}");
+        shape.check();
         let output = shape.output();
         let taps = (0..kernel[0]).flat_map(|ky| (0..kernel[1]).map(move |kx| [ky, kx]));
         let forward = Gather {
@@ -235,6 +247,7 @@ impl ConvPlan {
 
     /// `y = epilogue(conv(x))` for as many pictures as `x` holds.
     pub fn forward(&self, pool: &Pool, isa: Isa, operands: Operands, y: ViewMut, scratch: &mut [f32]) {
+        assert_eq!(operands.x.channels(), self.shape.in_channels);
         if let Some(winograd) = &self.winograd {
             return winograd.run(pool, isa, operands, &self.zeros, y, scratch);
         }
@@ -279,6 +292,7 @@ impl ConvPlan {
         accumulate: bool,
         mut dx: ViewMut,
     ) {
+        assert_eq!(dy.channels(), self.shape.out_channels);
         let mut rest = packed;
         for phase in &self.grad_input {
             let (packed, others) = rest.split_at(phase.packed_len());
@@ -296,7 +310,7 @@ impl ConvPlan {
 
     /// `dw = ∂loss/∂weights`, `[kh, kw, in, out]`, summed over all pictures of `x` and `dy`.
     pub fn grad_weight(&self, pool: &Pool, isa: Isa, x: View, dy: View, dw: &mut [f32], scratch: &mut [f32]) {
-        assert_eq!(dw.len(), self.shape.weight_len());
+        assert!(dw.len() == self.shape.weight_len() && x.channels() == self.shape.in_channels);
         let [_, kw] = self.shape.kernel;
         if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {
             grad_weight::run(&self.forward.merged_rows(kw), pool, isa, x, dy, &self.zeros, dw, scratch);

@@ -7,6 +7,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub(crate) mod scalar;
 
 /// Lanes of the narrow vectors that every instruction set has.
@@ -28,6 +30,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `a * b + c`.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where `a > b`, else `b`: where one of them is NaN, `b`.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// # Safety
     /// A vector of values at `p` can be read.
@@ -99,6 +102,8 @@ enum Kind {
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
 }
 
 /// An instruction set that this CPU has.
@@ -113,6 +118,8 @@ impl Isa {
         all.extend(avx512::Avx512::new().map(|isa| Isa(Kind::Avx512(isa))));
         #[cfg(target_arch = "x86_64")]
         all.extend(avx2::Avx2::new().map(|isa| Isa(Kind::Avx2(isa))));
+        #[cfg(target_arch = "aarch64")]
+        all.extend(neon::Neon::new().map(|isa| Isa(Kind::Neon(isa))));
         all.push(Isa(Kind::Scalar));
         all
     }
@@ -122,7 +129,7 @@ impl Isa {
         Isa::all()[0]
     }
 
-    /// Its name: `avx512`, `avx2` (with FMA), `scalar`.
+    /// Its name: `avx512`, `avx2` (with FMA), `neon`, `scalar`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
@@ -130,6 +137,8 @@ impl Isa {
             Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(_) => "neon",
         }
     }
 
@@ -141,6 +150,8 @@ impl Isa {
             Kind::Avx2(isa) => isa.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(isa) => isa.run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(isa) => isa.run(kernel),
         }
     }
 

@@ -49,7 +49,8 @@ pub(super) struct Winograd {
 impl Winograd {
     /// `m` outputs a tile, 1 along an axis where the kernel has one tap; why not, where it cannot be.
     pub(super) fn new(shape: ConvShape, m: [usize; 2]) -> Result<Self, &'static str> {
-        let n = [0, 1].map(|d| shape.stride * (m[d] - 1) + shape.kernel[d]);
+        let between = |m: usize| shape.stride.saturating_mul(m.saturating_sub(1));
+        let n = [0, 1].map(|d| between(m[d]).saturating_add(shape.kernel[d]));
         match [[n[0], m[0]], [n[1], m[1]]] {
             [[7, 3], [7, 3]] if shape.stride == 2 => {}
             _ if shape.stride != 1 => return Err("there are no transforms for its stride"),
