@@ -118,12 +118,11 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let device = args.device.device()?;
     let batch = args.batch_size.get();
     let before = peak_flops(&device.pool, device.isa, PEAK_ROUNDS) / 1e9;
-    let weights = Weights::init(&graph, 0);
     let side = graph.img_size();
     let pixels: Vec<f32> =
         (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect();
     let flop = 2.0 * graph.macs() as f64 * batch as f64;
-    let model = Model::new(&graph, &weights, &device);
+    let model = Model::consuming(&graph, Weights::init(&graph, 0), &device);
     let mut scratch = Scratch::default();
     let output = graph.outputs()[0].0.clone();
     let inference = Times::measure(args.seconds, batch, flop, || {
@@ -131,8 +130,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     });
     let layers = if args.layers { layers(&model, &pixels, batch, &mut scratch) } else { Vec::new() };
     let (activation_bytes, packed_bytes) = (model.activation_bytes(batch), model.packed_bytes());
-    let training =
-        args.train.then(|| train(&graph, weights, &device, &pixels, batch, args.seconds)).transpose()?;
+    let training = args.train.then(|| train(&graph, &device, &pixels, batch, args.seconds)).transpose()?;
     let report = Report {
         net: args.net,
         img_size: side,
@@ -196,19 +194,12 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn train(
-    graph: &Graph,
-    weights: Weights,
-    device: &Device,
-    pixels: &[f32],
-    batch: usize,
-    seconds: f64,
-) -> Result<Times> {
+fn train(graph: &Graph, device: &Device, pixels: &[f32], batch: usize, seconds: f64) -> Result<Times> {
     if graph.classes() == 0 {
         return Err(UsageError(format!("{} has no classes to train on", graph.spec().net)).into());
     }
     let labels: Vec<u32> = (0..batch).map(|i| (i % graph.classes()) as u32).collect();
-    let mut trainer = Trainer::new(graph, weights, device);
+    let mut trainer = Trainer::new(graph, Weights::init(graph, 0), device);
     let options = StepOptions {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
         // So small that no weight leaves the range of a useful network.

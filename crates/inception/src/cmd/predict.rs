@@ -19,7 +19,7 @@ use super::weights::WeightsArgs;
 use super::{stdout, workers};
 use crate::data::decode::decode;
 use crate::data::{Batch, Picture, Preprocessing, folder};
-use crate::engine::{Cpu, Engine, Use};
+use crate::engine::Predictor;
 use crate::exit::{BadData, Exit, UsageError};
 use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
@@ -83,7 +83,7 @@ type Decoded = (String, Result<Vec<f32>, String>);
 pub fn run(args: PredictArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load()?;
     let graph_classes = graph.classes();
-    let mut engine = Cpu::new(graph, weights, args.device.device()?);
+    let device = args.device.device()?;
     let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
     if graph_classes == 0 && format != Format::Jsonl {
         let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);
@@ -116,7 +116,8 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
             }
         }
     });
-    let (total, bad) = answer_all(&mut engine, batches, side, &mut writer, &mut seen)?;
+    let mut predictor = Predictor::new(&graph, weights, &device);
+    let (total, bad) = answer_all(&mut predictor, batches, side, &mut writer, &mut seen)?;
     if decoder.join().is_err() {
         anyhow::bail!("the thread that decodes pictures panicked; not all pictures were predicted");
     }
@@ -129,7 +130,7 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
 
 /// Predicts batch after batch; how many pictures there were, and how many without an answer.
 fn answer_all<W: Write>(
-    engine: &mut dyn Engine,
+    predictor: &mut Predictor,
     batches: Receiver<Vec<Decoded>>,
     side: usize,
     writer: &mut Writer<W>,
@@ -143,7 +144,7 @@ fn answer_all<W: Write>(
         if let Some(seen) = seen {
             seen.append(&batch.pixels).context(DUMPING)?;
         }
-        let logits = if n > 0 { engine.predict(&batch, Use::Current) } else { Vec::new() };
+        let logits = if n > 0 { predictor.predict(&batch) } else { Vec::new() };
         let mut rows = logits.chunks_exact((logits.len() / n.max(1)).max(1));
         for (name, pixels) in &pictures {
             let answer = match pixels {
