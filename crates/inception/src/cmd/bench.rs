@@ -138,7 +138,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let inference = Times::measure(args.seconds, batch, flop, || {
         model.run(&pixels, &output, &mut scratch);
     });
-    let images = files.map(|files| images::measure(&model, files, batch, args.seconds, &inference));
+    let images = files.map(|files| images::measure(&model, files, batch, args.seconds));
     let images = images.transpose()?;
     let layers = if args.layers { layers(&model, &pixels, batch, &mut scratch) } else { Vec::new() };
     let (activation_bytes, packed_bytes) = (model.activation_bytes(batch), model.packed_bytes());

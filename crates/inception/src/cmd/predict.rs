@@ -125,8 +125,8 @@ fn answer_all<W: Write>(
 ) -> Result<(usize, usize)> {
     let (mut total, mut bad) = (0, 0);
     let mut batch = Batch { side, ..Batch::default() };
-    for pictures in batches {
-        let n = batch.fill(&pictures);
+    for mut pictures in batches {
+        let n = batch.fill(&mut pictures);
         if let Some(seen) = seen {
             seen.append(&batch.pixels).context(DUMPING)?;
         }

@@ -11,7 +11,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use inception_kernels::Pool;
@@ -62,6 +62,12 @@ struct Done {
     came: Condvar,
 }
 
+impl Done {
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Decoded>> {
+        self.pictures.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
 /// Paths that wait in the channel; they are short.
 const PATHS: usize = 256;
 
@@ -89,6 +95,15 @@ impl Feed {
         self.waited
     }
 
+    /// Returns when the pool has done all that it was given.
+    pub fn settle(&self) {
+        while self.pool.help() {}
+        let mut pictures = self.done.lock();
+        while pictures.len() < self.given - self.taken {
+            pictures = self.done.came.wait(pictures).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
     /// Pictures that may be decoded ahead: a batch, and one for each thread to begin with while another waits to be taken.
     fn ahead(&self) -> usize {
         self.squares.batch.max(2 * self.pool.threads())
@@ -110,7 +125,7 @@ impl Feed {
         self.given += 1;
         self.pool.spawn(move || {
             let decoded = decoded(path, &squares);
-            done.pictures.lock().unwrap_or_else(|e| e.into_inner()).insert(place, decoded);
+            done.lock().insert(place, decoded);
             done.came.notify_one();
         });
     }
@@ -120,7 +135,7 @@ impl Feed {
         let place = self.taken;
         self.taken += 1;
         loop {
-            let mut pictures = self.done.pictures.lock().unwrap_or_else(|e| e.into_inner());
+            let mut pictures = self.done.lock();
             if let Some(decoded) = pictures.remove(&place) {
                 return decoded;
             }
@@ -129,7 +144,7 @@ impl Feed {
                 continue;
             }
             // Nothing is left to begin, so another thread is at it.
-            pictures = self.done.pictures.lock().unwrap_or_else(|e| e.into_inner());
+            pictures = self.done.lock();
             while !pictures.contains_key(&place) {
                 pictures = self.done.came.wait(pictures).unwrap_or_else(|e| e.into_inner());
             }

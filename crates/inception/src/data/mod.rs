@@ -40,11 +40,19 @@ impl Batch {
     pub fn len(&self) -> usize {
         self.indices.len()
     }
-    /// Takes the pictures of a feed that could be decoded, in order, and no labels; how many there are.
-    pub fn fill(&mut self, pictures: &[feed::Decoded]) -> usize {
-        let good = pictures.iter().filter_map(|picture| picture.pixels.as_deref().ok());
+    /// Takes the pixels of a feed's pictures that could be decoded, in order, and no labels; how many there are.
+    pub fn fill(&mut self, pictures: &mut [feed::Decoded]) -> usize {
+        let mut n = 0;
         self.pixels.clear();
-        let n = good.map(|pixels| self.pixels.extend_from_slice(pixels)).count();
+        for pixels in pictures.iter_mut().filter_map(|picture| picture.pixels.as_mut().ok()) {
+            // One alone needs no copy.
+            if n == 0 {
+                std::mem::swap(&mut self.pixels, pixels)
+            } else {
+                self.pixels.extend_from_slice(pixels)
+            }
+            n += 1;
+        }
         self.labels = vec![0; n];
         self.indices = (0..n).collect();
         n

@@ -3,8 +3,9 @@
 //! ```text
 //! files of the folder, over and over ─ feed: read, decode, resize ─▶ batch ─▶ network ─▶ best class of each
 //! ```
-//! A batch's time is from the labels of the one before it to its own, so that what decoding takes from the network's
-//! threads is in it. Every picture counts that is answered after the first tenth of the time.
+//! A batch's time is that of waiting for its pictures, of the network while its threads decode the next batch, of the
+//! labels, and of what decoding is left then. After each the network runs once more on the same batch, alone: a shared
+//! machine changes its speed within seconds, and so both meet the same. The first tenth of the time is for warming up.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ pub(super) struct Images {
     pictures: usize,
     #[serde(flatten)]
     times: Times,
-    /// The rate as a share of that of the network alone, measured just before.
+    /// The rate as a share of that of the network alone, measured in turn.
     of_inference: f64,
     /// Reading, decoding and resizing a picture, on one thread.
     decode_ms: f64,
@@ -51,13 +52,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Runs `model` on the pictures of `files` for so many seconds.
-pub(super) fn measure(
-    model: &Model,
-    files: Vec<PathBuf>,
-    batch: usize,
-    seconds: f64,
-    alone: &Times,
-) -> Result<Images> {
+pub(super) fn measure(model: &Model, files: Vec<PathBuf>, batch: usize, seconds: f64) -> Result<Images> {
     let eval = Eval { crop_pct: 0.875, interpolation: Interpolation::Bicubic, resize: Resize::Shorter };
     let (pool, side) = (&model.device().pool, model.graph().img_size());
     let squares = Squares { how: Preprocessing::from(eval), side, batch };
@@ -66,11 +61,12 @@ pub(super) fn measure(
         Feed::new(again, squares, pool.clone()).context("starting the thread that lists pictures")?;
     let (output, _) = model.graph().outputs().last().expect("every network has an output");
     let (mut input, mut scratch) = (Batch { side, ..Batch::default() }, Scratch::default());
-    let (mut times, mut decoding, mut computing) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    let (mut times, mut decoding, mut computing, mut alone) =
+        (Vec::new(), Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let (mut start, mut waited, mut warm) = (Instant::now(), Duration::ZERO, false);
-    let mut last = start;
     while times.len() < 2 || start.elapsed().as_secs_f64() < seconds {
-        let pictures = feed.next().context("the thread that lists pictures stopped")?;
+        let began = Instant::now();
+        let mut pictures = feed.next().context("the thread that lists pictures stopped")?;
         for picture in &pictures {
             decoding += picture.took;
             if let Err(problem) = &picture.pixels {
@@ -78,18 +74,21 @@ pub(super) fn measure(
                 return Err(DataError::Picture { name: picture.name.clone(), problem }.into());
             }
         }
-        input.fill(&pictures);
+        input.fill(&mut pictures);
         let before = Instant::now();
         let logits = model.run(&input.pixels, output, &mut scratch).expect("an output of its graph");
         computing += before.elapsed();
         let best = logits.chunks_exact(logits.len() / batch).map(|row| top_k(row, 1));
         std::hint::black_box(best.collect::<Vec<_>>());
-        times.push(last.elapsed());
-        last = Instant::now();
+        feed.settle();
+        times.push(began.elapsed());
+        let before = Instant::now();
+        std::hint::black_box(model.run(&input.pixels, output, &mut scratch));
+        alone += before.elapsed();
         // Two batches at least: the first is the one whose pictures were not decoded beside another.
         if !warm && times.len() >= 2 && start.elapsed().as_secs_f64() >= 0.1 * seconds {
-            (times, decoding, computing) = (Vec::new(), Duration::ZERO, Duration::ZERO);
-            (start, waited, warm) = (last, feed.waited(), true);
+            (times, decoding, computing, alone) = Default::default();
+            (start, waited, warm) = (Instant::now(), feed.waited(), true);
         }
     }
     let wall: Duration = times.iter().sum();
@@ -99,7 +98,7 @@ pub(super) fn measure(
     let times = Times { images_per_second: answered / wall.as_secs_f64(), ..Times::new(times, batch, flop) };
     Ok(Images {
         pictures: count,
-        of_inference: times.images_per_second / alone.images_per_second,
+        of_inference: alone.as_secs_f64() / wall.as_secs_f64(),
         times,
         decode_ms: a_picture(decoding),
         network_ms: a_picture(computing),
