@@ -4,14 +4,23 @@ Run by hand, on a quiet machine, after `cargo build --release`:
   pip install torch==2.15.0 timm==1.0.31 onnx onnxruntime openvino
   python reference/bench_peers.py --csv docs/inference.csv [--rounds 15] [--nets inception_v4] [--batches 1 8]
   python reference/bench_peers.py --csv docs/inference.csv --render     # the table of docs/results.md from the CSV
+  python reference/bench_peers.py --csv docs/files.csv --images DIR [--rounds 5] [--seconds 4] [--nets …] [--batches …]
+  python reference/bench_peers.py --csv docs/files.csv --render
+
+With --images it goes from files to labels, on the pictures in a folder: `inception bench --images` against ONNX Runtime
+with Pillow and torchvision's arithmetic in Python, decoding between the runs or ahead on threads of its own. Both give
+the images a second of all batches after the first.
 
 In every round each program runs once: ours as a process of its own, the others in processes that stay alive, asleep
 while they are not asked. A round's number is the median of its runs; a ratio is taken inside a round, and its median
 over all rounds is what is reported, so that a change of the machine's speed meets both sides.
 """
 import argparse
+import collections
+import concurrent.futures
 import csv
 import datetime
+import itertools
 import json
 import multiprocessing
 import pathlib
@@ -29,7 +38,9 @@ NETS = {
     "inception_v4": "inception_v4",
     "inception_resnet_v2": "inception_resnet_v2.slim",
 }
-FIELDS = ["date", "machine", "commit", "network", "batch", "threads", "precision", "peer", "round", "ours_ms", "peer_ms"]
+RUN = ["date", "machine", "commit", "network", "batch", "threads", "precision", "peer", "round"]
+FIELDS = RUN + ["ours_ms", "peer_ms"]
+FILES = RUN + ["ours_images_per_second", "peer_images_per_second"]
 
 
 def model(net):
@@ -46,15 +57,20 @@ def export(net, folder):
                       dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, dynamo=False)
 
 
-def onnxruntime(net, batch, threads, folder):
-    import numpy
+def onnx_session(net, threads, folder):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     # Workers that spin after a run would take the cores of the next program.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(f"{folder}/{net}.onnx", options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(f"{folder}/{net}.onnx", options, providers=["CPUExecutionProvider"])
+
+
+def onnxruntime(net, batch, threads, folder):
+    import numpy
+
+    session = onnx_session(net, threads, folder)
     x = numpy.random.default_rng(0).standard_normal((batch, 3, SIDE, SIDE), dtype=numpy.float32)
     return lambda: session.run(None, {"x": x})
 
@@ -111,10 +127,74 @@ def serve(pipe, peer, *args):
         pipe.send(statistics.median(times) * 1e3)
 
 
-def ours(net, batch, threads, precision, seconds):
-    command = [ROOT / "target/release/inception", "bench", NETS[net], "-b", str(batch), "--threads", str(threads)]
-    command += ["--precision", precision, "--seconds", str(seconds), "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["inference"]["median_ms"]
+def square(path):
+    """torchvision's Resize(341, bicubic), CenterCrop(299), ToTensor and Normalize(0.5, 0.5), without torch."""
+    import numpy
+    from PIL import Image
+
+    picture = Image.open(path).convert("RGB")
+    short, (width, height) = int(SIDE / 0.875), picture.size
+    size = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    left, top = (round((side - SIDE) / 2) for side in size)
+    pixels = numpy.asarray(picture.crop((left, top, left + SIDE, top + SIDE)), dtype=numpy.float32)
+    return (pixels.transpose(2, 0, 1) / 255 - 0.5) / 0.5
+
+
+def from_files(net, batch, threads, folder, images, workers):
+    """A function that answers pictures for so many seconds and returns how many a second."""
+    import numpy
+
+    session = onnx_session(net, threads, folder)
+    endings = (".jpg", ".jpeg", ".png")
+    paths = sorted(path for path in pathlib.Path(images).rglob("*") if path.suffix.lower() in endings)
+    endless = itertools.cycle(paths)
+    pool = concurrent.futures.ThreadPoolExecutor(workers) if workers else None
+    ahead = collections.deque()
+
+    def squares():
+        if not pool:
+            return [square(next(endless)) for _ in range(batch)]
+        while len(ahead) < 2 * batch:
+            ahead.append(pool.submit(square, next(endless)))
+        now = [ahead.popleft().result() for _ in range(batch)]
+        ahead.extend(pool.submit(square, next(endless)) for _ in range(batch))
+        return now
+
+    def answer():
+        logits = session.run(None, {"x": numpy.stack(squares())})[0]
+        return logits.argmax(axis=1)
+
+    def run(seconds):
+        answer()
+        count, start = 0, time.perf_counter()
+        while count < 2 * batch or time.perf_counter() - start < seconds:
+            count += len(answer())
+        rate = count / (time.perf_counter() - start)
+        # What is still being decoded would take the cores of the next program.
+        concurrent.futures.wait(ahead)
+        return rate
+
+    return run
+
+
+# Decoding threads of the peer.
+FILE_PEERS = {"onnxruntime+pillow": 0, "onnxruntime+pillow, 2 threads ahead": 2}
+
+
+def serve_files(pipe, peer, net, batch, threads, folder, images):
+    run = from_files(net, batch, threads, folder, images, FILE_PEERS[peer])
+    pipe.send("ready")
+    while (seconds := pipe.recv()) is not None:
+        pipe.send(run(seconds))
+
+
+def ours(net, batch, options):
+    command = [options.inception, "bench", NETS[net], "-b", str(batch), "--threads", str(options.threads)]
+    command += ["--precision", options.precision, "--seconds", str(options.seconds), "--json"]
+    command += ["--images", options.images] if options.images else []
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return report["images"]["images_per_second"] if options.images else report["inference"]["median_ms"]
 
 
 def machine():
@@ -128,27 +208,33 @@ def measure(options):
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     context = multiprocessing.get_context("spawn")
     fresh = not options.csv.exists()
+    fields, target, more = (FILES, serve_files, [options.images]) if options.images else (FIELDS, serve, [])
+    peers = FILE_PEERS if options.images else options.peers
     with tempfile.TemporaryDirectory() as folder, options.csv.open("a", newline="") as file:
-        table = csv.DictWriter(file, FIELDS)
+        table = csv.DictWriter(file, fields)
         if fresh:
             table.writeheader()
         for net in options.nets:
-            context.Process(target=export, args=(net, folder)).run()
+            if options.onnx:
+                pathlib.Path(folder, f"{net}.onnx").symlink_to((options.onnx / f"{net}.onnx").resolve())
+            else:
+                context.Process(target=export, args=(net, folder)).run()
             for batch in options.batches:
                 pipes = {}
-                for peer in options.peers:
+                for peer in peers:
                     pipe, other = context.Pipe()
-                    context.Process(target=serve, args=(other, peer, net, batch, options.threads, folder), daemon=True).start()
+                    args = (other, peer, net, batch, options.threads, folder, *more)
+                    context.Process(target=target, args=args, daemon=True).start()
                     pipe.recv()
                     pipes[peer] = pipe
                 for number in range(options.rounds):
-                    mine = ours(net, batch, options.threads, options.precision, options.seconds)
+                    mine = ours(net, batch, options)
                     for peer, pipe in pipes.items():
                         time.sleep(0.15)
                         pipe.send(options.seconds)
                         row = [datetime.date.today(), machine(), commit, net, batch, options.threads, options.precision]
                         row += [peer, number, f"{mine:.2f}", f"{pipe.recv():.2f}"]
-                        table.writerow(dict(zip(FIELDS, row)))
+                        table.writerow(dict(zip(fields, row)))
                         print(*row, flush=True)
                     file.flush()
                 for pipe in pipes.values():
@@ -156,22 +242,26 @@ def measure(options):
 
 
 def render(options):
-    groups = {}
-    for row in csv.DictReader(options.csv.open()):
+    groups, rows = {}, list(csv.DictReader(options.csv.open()))
+    # Times and rates: the larger the better or the worse.
+    rates = FILES[-2] in rows[0]
+    name, unit = ("files", "images/s") if rates else ("inference", "ms")
+    for row in rows:
         key = tuple(row[field] for field in ("machine", "commit", "network", "batch", "threads", "precision"))
-        groups.setdefault(key, {}).setdefault(row["peer"], []).append((float(row["ours_ms"]), float(row["peer_ms"])))
-    lines = ["| network | batch | threads | precision | ours, ms | against | its ms | times as fast (quartiles) | rounds | machine, commit |",
+        pair = tuple(float(row[field]) for field in (FILES if rates else FIELDS)[-2:])
+        groups.setdefault(key, {}).setdefault(row["peer"], []).append(pair)
+    lines = [f"| network | batch | threads | precision | ours, {unit} | against | its {unit} | times as fast (quartiles) | rounds | machine, commit |",
              "|---|--:|--:|---|--:|---|--:|--:|--:|---|"]
     for (where, commit, net, batch, threads, precision), peers in groups.items():
         for peer, pairs in peers.items():
-            ratios = sorted(peer / mine for mine, peer in pairs)
+            ratios = sorted(mine / peer if rates else peer / mine for mine, peer in pairs)
             low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
             mine, theirs = (statistics.median(side) for side in zip(*pairs))
             lines.append(f"| {net} | {batch} | {threads} | {precision} | {mine:.1f} | {peer} | {theirs:.1f} "
                          f"| **{statistics.median(ratios):.2f}** ({low:.2f}–{high:.2f}) | {len(pairs)} | {where}, {commit} |")
     path = ROOT / "docs/results.md"
     text = path.read_text()
-    start, end = "<!-- inference: made by reference/bench_peers.py --render -->\n", "<!-- end of inference -->"
+    start, end = f"<!-- {name}: made by reference/bench_peers.py --render -->\n", f"<!-- end of {name} -->"
     before, rest = text.split(start)
     path.write_text(before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1])
 
@@ -182,6 +272,9 @@ if __name__ == "__main__":
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--images", metavar="DIR", help="from files to labels, on the pictures in this folder")
+    parser.add_argument("--onnx", type=pathlib.Path, metavar="DIR", help="NET.onnx, exported before")
+    parser.add_argument("--inception", type=pathlib.Path, default=ROOT / "target/release/inception")
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="default")

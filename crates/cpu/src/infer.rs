@@ -45,11 +45,30 @@ pub(crate) struct Turn<'a> {
 impl Model {
     /// Folds and packs `weights` for `graph`.
     pub fn new(graph: &Graph, weights: &Weights, device: &Device) -> Self {
-        let folded = |id| {
-            let shape = conv_shape(graph, id)?;
-            Some(fold(graph, id, ConvPlan::choose(shape, device.precision), weights, device))
+        let mut folded = Vec::new();
+        let convs = graph.ids().map(|id| fold(graph, id, weights, device, &mut folded)).collect();
+        Self::of(graph, convs, device)
+    }
+
+    /// Folds and packs `weights` for `graph`; each leaves memory when it is packed, so that both are never there as a whole.
+    /// From the last on: memory can only be cut at its end.
+    pub fn consuming(graph: &Graph, mut weights: Weights, device: &Device) -> Self {
+        let first: Vec<usize> = {
+            let params = weights.params();
+            graph.ids().map(|id| params.partition_point(|param| param.node.0 < id.0)).collect()
         };
-        let convs = graph.ids().map(folded).collect();
+        let mut folded = Vec::new();
+        let pack = |id: NodeId| {
+            let conv = fold(graph, id, &weights, device, &mut folded);
+            weights.truncate(first[id.0]);
+            conv
+        };
+        let mut convs: Vec<_> = graph.ids().rev().map(pack).collect();
+        convs.reverse();
+        Self::of(graph, convs, device)
+    }
+
+    fn of(graph: &Graph, convs: Vec<Option<Folded>>, device: &Device) -> Self {
         Model { graph: graph.clone(), schedule: Schedule::new(graph), device: device.clone(), convs }
     }
 
@@ -278,8 +297,15 @@ impl Model {
 }
 
 /// `w·scale` and `shift` of the batch norm behind `id` in place of its weights and bias (both in `f32`, as the trainer's
-/// own batch norm computes them).
-fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &Device) -> Folded {
+/// own batch norm computes them), packed. `folded` is scratch: memory that is new for every layer costs as much as packing.
+fn fold(
+    graph: &Graph,
+    id: NodeId,
+    weights: &Weights,
+    device: &Device,
+    folded: &mut Vec<f32>,
+) -> Option<Folded> {
+    let plan = ConvPlan::choose(conv_shape(graph, id)?, device.precision);
     let get = |role: Role| {
         let name = format!("{}/{}", graph.node(id).name, role.name());
         weights.index(&name).map(|i| weights.get(i))
@@ -289,11 +315,12 @@ fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &D
     let bias = match (get(Role::Gamma), get(Role::Beta), get(Role::Mean), get(Role::Variance)) {
         (Some(gamma), Some(beta), Some(mean), Some(variance)) => {
             let affine = Affine::new(gamma, beta, mean, variance, BN_EPSILON);
-            let folded: Vec<f32> = kernel
-                .chunks(affine.scale.len())
-                .flat_map(|row| row.iter().zip(&affine.scale).map(|(w, s)| w * s))
-                .collect();
-            plan.pack(&device.pool, &folded, &mut packed);
+            folded.clear();
+            folded.reserve(kernel.len());
+            for row in kernel.chunks(affine.scale.len()) {
+                folded.extend(row.iter().zip(&affine.scale).map(|(w, s)| w * s));
+            }
+            plan.pack(&device.pool, folded, &mut packed);
             affine.shift
         }
         _ => {
@@ -302,5 +329,5 @@ fn fold(graph: &Graph, id: NodeId, plan: ConvPlan, weights: &Weights, device: &D
         }
     };
     let relu = has_relu(&graph.node(id).op);
-    Folded { plan, packed, bias, relu }
+    Some(Folded { plan, packed, bias, relu })
 }

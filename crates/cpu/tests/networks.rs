@@ -86,6 +86,17 @@ fn any_batch_and_any_number_of_threads_give_the_same_bits() {
     assert_eq!(one, run(1, 2));
 }
 
+#[test]
+fn weights_that_leave_as_they_are_packed_give_the_same_bits() {
+    for net in NETWORKS {
+        let graph = small(net.name);
+        let (weights, pixels) = (lived_in(&graph, 1), pictures(1, 75, 2));
+        let run = |model: Model| model.run(&pixels, &graph.outputs()[0].0, &mut Scratch::default());
+        let kept = run(Model::new(&graph, &weights, &device(2)));
+        assert_eq!(run(Model::consuming(&graph, weights, &device(2))), kept, "{}", net.name);
+    }
+}
+
 /// A network, its weights and a batch, and the loss in `f64` as a function of the weights.
 struct Bench {
     graph: Graph,

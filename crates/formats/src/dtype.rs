@@ -64,22 +64,23 @@ impl Dtype {
         }
     }
 
-    /// Little-endian values as the nearest `f32`.
-    pub fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
-        fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-            bytes.as_chunks::<N>().0.iter().map(|&b| value(b)).collect()
+    /// `values` become the nearest `f32` to those in `bytes`, which are little endian.
+    pub fn to_f32(self, bytes: &[u8], values: &mut Vec<f32>) {
+        fn each<const N: usize>(bytes: &[u8], values: &mut Vec<f32>, value: impl Fn([u8; N]) -> f32) {
+            values.clear();
+            values.extend(bytes.as_chunks::<N>().0.iter().map(|&b| value(b)));
         }
         match self {
-            Dtype::F32 => each(bytes, f32::from_le_bytes),
-            Dtype::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
-            Dtype::F16 => each(bytes, |b| half(u16::from_le_bytes(b))),
-            Dtype::Bf16 => each(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
-            Dtype::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
-            Dtype::U8 => each(bytes, |b: [u8; 1]| f32::from(b[0])),
-            Dtype::Bool => each(bytes, |b: [u8; 1]| f32::from(u8::from(b[0] != 0))),
-            Dtype::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
-            Dtype::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
-            Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
+            Dtype::F32 => each(bytes, values, f32::from_le_bytes),
+            Dtype::F64 => each(bytes, values, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F16 => each(bytes, values, |b| half(u16::from_le_bytes(b))),
+            Dtype::Bf16 => each(bytes, values, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+            Dtype::I8 => each(bytes, values, |b| f32::from(i8::from_le_bytes(b))),
+            Dtype::U8 => each(bytes, values, |b: [u8; 1]| f32::from(b[0])),
+            Dtype::Bool => each(bytes, values, |b: [u8; 1]| f32::from(u8::from(b[0] != 0))),
+            Dtype::I16 => each(bytes, values, |b| f32::from(i16::from_le_bytes(b))),
+            Dtype::I32 => each(bytes, values, |b| i32::from_le_bytes(b) as f32),
+            Dtype::I64 => each(bytes, values, |b| i64::from_le_bytes(b) as f32),
         }
     }
 
@@ -153,7 +154,10 @@ mod tests {
         }
         assert_eq!(Dtype::Bf16.exactly(&[1.0, -2.0]).unwrap(), [0x80, 0x3f, 0x00, 0xc0]);
         assert_eq!(Dtype::Bf16.exactly(&[0.1]), None);
-        assert_eq!(Dtype::F64.to_f32(&Dtype::F64.exactly(&[0.1]).unwrap()), [0.1]);
-        assert_eq!(Dtype::Bf16.to_f32(&[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
+        let mut values = vec![7.0; 3];
+        Dtype::F64.to_f32(&Dtype::F64.exactly(&[0.1]).unwrap(), &mut values);
+        assert_eq!(values, [0.1]);
+        Dtype::Bf16.to_f32(&[0x80, 0x3f, 0x00, 0xc0], &mut values);
+        assert_eq!(values, [1.0, -2.0]);
     }
 }

@@ -214,7 +214,15 @@ impl TensorFile {
 
     /// Values of tensor `index` as `f32`, the last extent contiguous.
     pub fn values(&mut self, index: usize) -> Result<Vec<f32>, Error> {
+        let mut values = Vec::new();
+        self.read_values(index, &mut values)?;
+        Ok(values)
+    }
+
+    /// `values` become those of tensor `index`, as [`Self::values`] gives them.
+    pub fn read_values(&mut self, index: usize, values: &mut Vec<f32>) -> Result<(), Error> {
         let dtype = self.source.tensors()[index].dtype;
-        Ok(dtype.to_f32(self.bytes(index)?))
+        dtype.to_f32(self.bytes(index)?, values);
+        Ok(())
     }
 }

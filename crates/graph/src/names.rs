@@ -76,11 +76,11 @@ impl Axes {
         }
     }
 
-    /// Our values of a tensor that has `shape` here and `values` in the file.
-    pub fn to_canonical(self, shape: &[usize], values: &[f32]) -> Vec<f32> {
+    /// Our values, `to`, of a tensor that has `shape` here and `values` in the file.
+    pub fn to_canonical(self, shape: &[usize], values: &[f32], to: &mut [f32]) {
         match self {
-            Axes::Same | Axes::Pointwise | Axes::Matrix => values.to_vec(),
-            Axes::OutInHw | Axes::OutIn => untranspose(values, rows(shape), shape),
+            Axes::Same | Axes::Pointwise | Axes::Matrix => to.copy_from_slice(values),
+            Axes::OutInHw | Axes::OutIn => untranspose(values, rows(shape), to),
         }
     }
 }
@@ -106,16 +106,21 @@ fn transpose(values: &[f32], [grid, inputs, outputs]: [usize; 3], shape: &[usize
     to
 }
 
-/// `[out, in, grid]` to `[grid, in, out]`.
-fn untranspose(values: &[f32], [grid, inputs, outputs]: [usize; 3], shape: &[usize]) -> Vec<f32> {
-    assert_eq!(values.len(), shape.iter().product::<usize>(), "a tensor of shape {shape:?}");
-    let mut to = Vec::with_capacity(values.len());
-    for g in 0..grid {
+/// `[out, in, grid]` to `[grid, in, out]`, some outputs at a time: so many rows are read in order, and what is written next
+/// to each other fills lines of the cache.
+fn untranspose(values: &[f32], [grid, inputs, outputs]: [usize; 3], to: &mut [f32]) {
+    const OUTPUTS: usize = 32;
+    let row = inputs * grid;
+    assert_eq!([values.len(), to.len()], [row * outputs; 2], "a tensor of {grid}×{inputs}×{outputs}");
+    for first in (0..outputs).step_by(OUTPUTS) {
+        let last = (first + OUTPUTS).min(outputs);
         for i in 0..inputs {
-            to.extend((0..outputs).map(|o| values[(o * inputs + i) * grid + g]));
+            for g in 0..grid {
+                let to = &mut to[(g * inputs + i) * outputs..][first..last];
+                to.iter_mut().zip(first..).for_each(|(to, o)| *to = values[o * row + i * grid + g]);
+            }
         }
     }
-    to
 }
 
 /// What a file calls one of our parameters.
@@ -354,7 +359,9 @@ mod tests {
         let foreign = Axes::OutInHw.to_foreign(&shape, &values);
         // Output 1, input 2, column 1 is value ((0·2 + 1)·3 + 2)·4 + 1 of ours.
         assert_eq!(foreign[(3 + 2) * 2 + 1], 21.0);
-        assert_eq!(Axes::OutInHw.to_canonical(&shape, &foreign), values);
+        let mut canonical = vec![0.0; values.len()];
+        Axes::OutInHw.to_canonical(&shape, &foreign, &mut canonical);
+        assert_eq!(canonical, values);
         assert_eq!(Axes::OutInHw.shape(&shape), [4, 3, 1, 2]);
     }
 

@@ -177,6 +177,11 @@ impl Weights {
         let range = self.range(i);
         &mut self.data[range]
     }
+    /// Gives up the values of parameter `i` and of all behind it, and their memory.
+    pub fn truncate(&mut self, i: usize) {
+        self.data.truncate(self.starts[i]);
+        self.data.shrink_to_fit();
+    }
     /// Index of the parameter called `name`.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.params.iter().position(|p| p.name == name)

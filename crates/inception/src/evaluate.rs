@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 use crate::data::Batch;
-use crate::engine::{Engine, Use};
 use crate::metrics::Metrics;
 
 /// What an evaluation found.
@@ -46,21 +45,20 @@ impl Evaluation {
     }
 }
 
-/// Runs every batch through `engine` and sums up. The first error of `batches` ends it.
+/// Sums up what `predict`, a network of so many `classes`, answers to every batch. The first error of `batches` ends it.
 ///
 /// # Panics
 /// Where the network has no classifier.
 pub fn evaluate<E>(
-    engine: &mut dyn Engine,
-    weights: Use,
+    classes: usize,
+    mut predict: impl FnMut(&Batch) -> Vec<f32>,
     batches: impl IntoIterator<Item = Result<Batch, E>>,
 ) -> Result<Evaluation, E> {
-    let classes = engine.graph().classes();
-    assert!(classes > 0, "{} has no classifier to be judged by labels", engine.graph().spec().net);
+    assert!(classes > 0, "no classifier to be judged by labels");
     let mut metrics = Metrics::new(classes);
     for batch in batches {
         let batch = batch?;
-        metrics.add(&engine.predict(&batch, weights), &batch.labels);
+        metrics.add(&predict(&batch), &batch.labels);
     }
     Ok(Evaluation { metrics })
 }

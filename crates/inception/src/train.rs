@@ -161,7 +161,8 @@ impl Run {
         self.note_skipped(batches.skipped());
         let lr = self.recipe.schedule.lr(self.step.saturating_sub(1), self.steps_per_epoch, self.steps());
         let mut batches = self.batches(false);
-        let found = evaluate(self.engine.as_mut(), Use::Average, batches.by_ref())?;
+        let classes = self.engine.graph().classes();
+        let found = evaluate(classes, |batch| self.engine.predict(batch, Use::Average), batches.by_ref())?;
         self.note_skipped(batches.skipped());
         self.time += start.elapsed();
         self.finish_epoch(EpochReport::new(

@@ -59,6 +59,61 @@ fn layers_name_their_algorithms() {
     assert!(text.contains("images/s") && text.contains("GFLOP/s of multiply–adds"));
 }
 
+/// A folder with a folder `pictures` of three in two folders, a text beside them, one folder without pictures and one with
+/// a picture that is none.
+fn folders() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["pictures/deep", "empty", "broken"] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    for name in ["pictures/a.png", "pictures/b.jpg", "pictures/deep/c.png"] {
+        let pixel = |x, y| image::Rgb([x, y, x * y].map(|v: u32| (v % 256) as u8));
+        image::RgbImage::from_fn(90, 80, pixel).save(dir.path().join(name)).unwrap();
+    }
+    for name in ["pictures/notes.txt", "empty/notes.txt", "broken/x.jpg"] {
+        std::fs::write(dir.path().join(name), "this is no picture").unwrap();
+    }
+    dir
+}
+
+#[test]
+fn from_files_to_labels() {
+    let dir = folders();
+    for (batch, threads) in [("1", "2"), ("8", "1")] {
+        let more = ["--images", "pictures", "-b", batch, "--threads", threads];
+        let out: Ended =
+            command(dir.path(), &[&SMALL, &more[..], &["--json"]].concat()).output().unwrap().into();
+        let report: Value = serde_json::from_str(&out.expect(0)).unwrap();
+        let images = &report["images"];
+        let number = |field: &str| images[field].as_f64().unwrap_or_else(|| panic!("{field}: {images}"));
+        assert_eq!(number("pictures"), 3.0, "more of a batch than the folder has come from the start again");
+        assert!(number("median_ms") <= number("p90_ms") && number("p90_ms") <= number("p99_ms"));
+        let a_picture = 1e3 / number("images_per_second");
+        assert!(number("network_ms") + number("waited_ms") <= a_picture * 1.001, "{images}");
+        let share = number("decode_ms") / a_picture / threads.parse::<f64>().unwrap();
+        assert!(share > 0.0 && (number("decode_share") / share - 1.0).abs() < 1e-6, "{images}");
+        assert!(number("of_inference") > 0.0, "{report}");
+    }
+    let out: Ended =
+        command(dir.path(), &[&SMALL[..], &["--images", "pictures"]].concat()).output().unwrap().into();
+    let text = out.expect(0);
+    assert!(text.contains("images/s from files to labels") && text.contains("ms of decoding"), "{text}");
+}
+
+#[test]
+fn pictures_that_cannot_be_measured_are_named() {
+    let dir = folders();
+    let bench = |folder: &str| -> Ended {
+        command(dir.path(), &[&SMALL[..], &["--images", folder]].concat()).output().unwrap().into()
+    };
+    bench("nowhere").fails(65, "--images nowhere: nowhere: no such folder: check how it is spelt");
+    bench("empty").fails(65, "--images empty: empty: no .jpg, .jpeg or .png file in this folder or below");
+    bench("pictures/a.png").fails(65, "is a file: expected a folder of .jpg, .jpeg or .png files");
+    let broken = bench("broken");
+    assert!(broken.stderr.contains("measures pictures that can be read: remove it"), "{}", broken.stderr);
+    broken.fails(65, "x.jpg");
+}
+
 #[test]
 fn what_cannot_be_measured_is_refused() {
     run(&["bench", "inception_v5"]).fails(2, "inception_v4");

@@ -9,11 +9,17 @@
 //! through the gap costs nothing measurable. Each thread begins with a share of neighbouring tasks, the same share of
 //! every fork, and then helps the others: what a core wrote is likely to be read by itself, which matters where two cores
 //! do not share a cache (a line that another one wrote takes six times as long as within one such group). The results of
-//! tasks may not depend on who computes them. On cores shared with other programs a worker may be off its core for milliseconds: one that has not entered
-//! is not waited for, and waiting for one that has ends in sleep, which frees a core for it.
+//! tasks may not depend on who computes them. On cores shared with other programs a worker may be off its core for
+//! milliseconds: one that has not entered is not waited for, and waiting for one that has ends in sleep, which frees a
+//! core for it.
+//!
+//! Errands are work beside the forks, such as decoding the next pictures: a worker between two forks takes one, and the
+//! forks go on without it until it is done. Threads of their own would share the cores with the pool's, and a fork would
+//! wait for a worker that the system took off its core in the middle of a task.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +33,7 @@ use crate::view::part;
 const SPIN: Duration = Duration::from_micros(200);
 
 type Job = *const (dyn Fn(usize, usize) + Sync);
+type Errand = Box<dyn FnOnce() + Send>;
 
 // The gate in one word: how many workers are inside, whether more may enter, whether the caller sleeps, and which fork
 // it is.
@@ -48,6 +55,9 @@ struct Shared {
     shares: Vec<Share>,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    errands: Mutex<VecDeque<Errand>>,
+    /// Errands that nobody has taken, so that a look costs no lock.
+    untaken: AtomicUsize,
     /// Workers asleep.
     parked: Mutex<usize>,
     wake: Condvar,
@@ -120,10 +130,27 @@ impl Shared {
         }
     }
 
+    /// Does an errand; whether there was one. Its panic is its own.
+    fn run_errand(&self) -> bool {
+        if self.untaken.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut errands = lock(&self.errands);
+        let Some(errand) = errands.pop_front() else { return false };
+        self.untaken.store(errands.len(), Ordering::Release);
+        drop(errands);
+        // Dropping what it raised is the program's code again.
+        catch_unwind(AssertUnwindSafe(errand)).unwrap_or_else(std::mem::forget);
+        true
+    }
+
     fn work(&self, worker: usize) {
         let mut seen = 0;
         loop {
-            let new = || self.gate() / FORK != seen;
+            if self.run_errand() {
+                continue;
+            }
+            let new = || self.gate() / FORK != seen || self.untaken.load(Ordering::Acquire) > 0;
             if !spin_until(new) {
                 let mut parked = lock(&self.parked);
                 *parked += 1;
@@ -195,6 +222,8 @@ impl Pool {
             shares: (0..threads.clamp(1, INSIDE as usize)).map(|_| Share::default()).collect(),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
+            errands: Mutex::new(VecDeque::new()),
+            untaken: AtomicUsize::new(0),
             parked: Mutex::new(0),
             wake: Condvar::new(),
             left: Condvar::new(),
@@ -245,10 +274,34 @@ impl Pool {
             resume_unwind(panic);
         }
     }
+
+    /// Leaves `errand` to the first worker that is between two forks, or to a thread in [`Self::help`]. It may use the pool
+    /// itself; dropping the pool forgets it where it has not begun.
+    pub fn spawn(&self, errand: impl FnOnce() + Send + 'static) {
+        let shared = &*self.shared;
+        let mut errands = lock(&shared.errands);
+        errands.push_back(Box::new(errand));
+        shared.untaken.store(errands.len(), Ordering::Release);
+        drop(errands);
+        // The lock orders this with a worker that is about to park.
+        if *lock(&shared.parked) > 0 {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// Does an errand that nobody has begun on the calling thread; whether there was one.
+    pub fn help(&self) -> bool {
+        self.shared.run_errand()
+    }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        let mut errands = lock(&self.shared.errands);
+        let forgotten = std::mem::take(&mut *errands);
+        self.shared.untaken.store(0, Ordering::Release);
+        drop(errands);
+        drop(forgotten);
         self.shared.stop.store(true, Ordering::Relaxed);
         self.shared.open();
         for worker in self.workers.drain(..) {
@@ -335,6 +388,46 @@ mod tests {
             ran.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(ran.into_inner(), 10);
+    }
+
+    #[test]
+    fn errands_run_once_beside_forks_and_survive_a_panic() {
+        for threads in [1, 2, 4] {
+            let pool = Pool::new(threads);
+            let done = Arc::new(AtomicUsize::new(0));
+            for i in 0..60 {
+                let done = done.clone();
+                pool.spawn(move || {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    assert!(i % 7 != 3, "errand {i}");
+                });
+                let sum = AtomicUsize::new(0);
+                pool.run(20, |task| {
+                    sum.fetch_add(task, Ordering::Relaxed);
+                });
+                assert_eq!(sum.into_inner(), 190);
+                if i % 20 == 0 {
+                    // Workers park, and wake for an errand alone.
+                    std::thread::sleep(SPIN * 5);
+                }
+            }
+            while pool.help() {}
+            let start = Instant::now();
+            while done.load(Ordering::Relaxed) < 60 && start.elapsed() < Duration::from_secs(20) {
+                std::thread::yield_now();
+            }
+            assert_eq!(done.load(Ordering::Relaxed), 60, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_pool_that_is_dropped_forgets_errands() {
+        let pool = Pool::new(1);
+        let held = Arc::new(());
+        let errand = held.clone();
+        pool.spawn(move || drop(errand));
+        drop(pool);
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[test]

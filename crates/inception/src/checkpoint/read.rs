@@ -43,21 +43,19 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     let refused =
         |problems| CheckpointError::Tensors { path: path.clone(), net: metadata.net.clone(), problems };
     let (sources, mut problems) = differences(&params, file.tensors());
+    let mut values = Vec::new();
     if !problems.is_empty() {
         for (param, source) in params.iter().zip(sources) {
             let Some(source) = source else { continue };
-            problems.extend(impossible(
-                &param.name,
-                param.role,
-                &file.values(source).map_err(CheckpointError::File)?,
-            ));
+            file.read_values(source, &mut values).map_err(CheckpointError::File)?;
+            problems.extend(impossible(&param.name, param.role, &values));
         }
         return Err(refused(problems));
     }
     // Only now is the network known to be no larger than the file.
     let (mut weights, mut problems) = (Weights::zeros(&graph), Vec::new());
     for (i, source) in sources.into_iter().flatten().enumerate() {
-        let values = file.values(source).map_err(CheckpointError::File)?;
+        file.read_values(source, &mut values).map_err(CheckpointError::File)?;
         problems.extend(impossible(&params[i].name, params[i].role, &values));
         weights.get_mut(i).copy_from_slice(&values);
     }
@@ -116,11 +114,11 @@ fn checked(metadata: Metadata) -> Result<Metadata, String> {
 pub(crate) fn impossible(name: &str, role: Role, values: &[f32]) -> Option<TensorProblem> {
     let (name, len) = (name.to_string(), values.len());
     let count = |wrong: fn(&f32) -> bool| Some(values.iter().filter(|v| wrong(v)).count()).filter(|&n| n > 0);
-    match (count(|v| !v.is_finite()), count(|&v| v < 0.0)) {
-        (Some(bad), _) => Some(TensorProblem::NotFinite { name, bad, len }),
-        (None, Some(bad)) if role == Role::Variance => Some(TensorProblem::Negative { name, bad, len }),
-        (None, _) => None,
+    if let Some(bad) = count(|v| !v.is_finite()) {
+        return Some(TensorProblem::NotFinite { name, bad, len });
     }
+    let negative = if role == Role::Variance { count(|&v| v < 0.0) } else { None };
+    negative.map(|bad| TensorProblem::Negative { name, bad, len })
 }
 
 /// The tensor of each of `params` that fits, and every way in which `tensors` differ: the network's order first, then what is too

@@ -1,7 +1,10 @@
 //! `inception bench`: how fast a network runs here, and where the time goes.
 
+mod images;
+
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -26,6 +29,10 @@ pub struct BenchArgs {
     /// Measure training steps, too
     #[arg(long)]
     pub train: bool,
+    /// Measure from files to labels, too, on the pictures in a folder: decoded, the shorter side resized to 1/0.875 of
+    /// the input (bicubic), the centre taken
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
     /// Show the time of every box, and of every algorithm that could compute it
     #[arg(long)]
     pub layers: bool,
@@ -60,6 +67,8 @@ struct Report {
     /// Fused multiply–adds on registers alone, before and after, in GFLOP/s.
     peak_gflops: [f64; 2],
     inference: Times,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<images::Images>,
     #[serde(skip_serializing_if = "Option::is_none")]
     training: Option<Times>,
     /// Activations that inference holds.
@@ -115,24 +124,25 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     }
     let spec = Spec { img_size: args.img_size, width: args.width, ..Spec::new(args.net.as_str()) };
     let graph = build(&spec)?;
+    let files = args.images.as_deref().map(images::list).transpose()?;
     let device = args.device.device()?;
     let batch = args.batch_size.get();
     let before = peak_flops(&device.pool, device.isa, PEAK_ROUNDS) / 1e9;
-    let weights = Weights::init(&graph, 0);
     let side = graph.img_size();
     let pixels: Vec<f32> =
         (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect();
     let flop = 2.0 * graph.macs() as f64 * batch as f64;
-    let model = Model::new(&graph, &weights, &device);
+    let model = Model::consuming(&graph, Weights::init(&graph, 0), &device);
     let mut scratch = Scratch::default();
     let output = graph.outputs()[0].0.clone();
     let inference = Times::measure(args.seconds, batch, flop, || {
         model.run(&pixels, &output, &mut scratch);
     });
+    let images = files.map(|files| images::measure(&model, files, batch, args.seconds));
+    let images = images.transpose()?;
     let layers = if args.layers { layers(&model, &pixels, batch, &mut scratch) } else { Vec::new() };
     let (activation_bytes, packed_bytes) = (model.activation_bytes(batch), model.packed_bytes());
-    let training =
-        args.train.then(|| train(&graph, weights, &device, &pixels, batch, args.seconds)).transpose()?;
+    let training = args.train.then(|| train(&graph, &device, &pixels, batch, args.seconds)).transpose()?;
     let report = Report {
         net: args.net,
         img_size: side,
@@ -144,6 +154,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
         gflop: flop / batch as f64 / 1e9,
         peak_gflops: [before, peak_flops(&device.pool, device.isa, PEAK_ROUNDS) / 1e9],
         inference,
+        images,
         training,
         activation_bytes,
         packed_bytes,
@@ -164,6 +175,21 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
 const PEAK_ROUNDS: usize = 10;
 
 impl Times {
+    /// Of runs over `batch` pictures that took `times`.
+    fn new(mut times: Vec<Duration>, batch: usize, flop: f64) -> Times {
+        times.sort_unstable();
+        let at = |share: f64| milliseconds(times[((times.len() - 1) as f64 * share).round() as usize]);
+        let median = at(0.5);
+        Times {
+            runs: times.len(),
+            median_ms: median,
+            p90_ms: at(0.9),
+            p99_ms: at(0.99),
+            images_per_second: batch as f64 / median * 1e3,
+            gflops: flop / median / 1e6,
+        }
+    }
+
     fn measure(seconds: f64, batch: usize, flop: f64, mut run: impl FnMut()) -> Times {
         let mut times = Vec::new();
         for (share, keep) in [(0.1, false), (1.0, true)] {
@@ -178,17 +204,7 @@ impl Times {
                 times.clear();
             }
         }
-        times.sort_unstable();
-        let at = |share: f64| milliseconds(times[((times.len() - 1) as f64 * share).round() as usize]);
-        let median = at(0.5);
-        Times {
-            runs: times.len(),
-            median_ms: median,
-            p90_ms: at(0.9),
-            p99_ms: at(0.99),
-            images_per_second: batch as f64 / median * 1e3,
-            gflops: flop / median / 1e6,
-        }
+        Times::new(times, batch, flop)
     }
 }
 
@@ -196,19 +212,12 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn train(
-    graph: &Graph,
-    weights: Weights,
-    device: &Device,
-    pixels: &[f32],
-    batch: usize,
-    seconds: f64,
-) -> Result<Times> {
+fn train(graph: &Graph, device: &Device, pixels: &[f32], batch: usize, seconds: f64) -> Result<Times> {
     if graph.classes() == 0 {
         return Err(UsageError(format!("{} has no classes to train on", graph.spec().net)).into());
     }
     let labels: Vec<u32> = (0..batch).map(|i| (i % graph.classes()) as u32).collect();
-    let mut trainer = Trainer::new(graph, weights, device);
+    let mut trainer = Trainer::new(graph, Weights::init(graph, 0), device);
     let options = StepOptions {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
         // So small that no weight leaves the range of a useful network.
@@ -282,6 +291,9 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
             out,
             "{what:<10} {median_ms:.1} ms a batch (p90 {p90_ms:.1}, p99 {p99_ms:.1}, {runs} runs), {images_per_second:.1} images/s, {gflops:.0} GFLOP/s"
         )?;
+    }
+    if let Some(images) = &report.images {
+        images::text(out, images, *threads)?;
     }
     writeln!(out, "peak       {before:.0} GFLOP/s of multiply–adds before, {after:.0} after")?;
     let mib = |bytes: usize| format!("{} MiB", thousands((bytes >> 20) as u64));

@@ -12,7 +12,7 @@ use super::device::DeviceArgs;
 use super::weights::WeightsArgs;
 use super::{stdout, workers, write_json};
 use crate::data::{Cache, Loader, OnBad, Request, Skipped, Transform, folder};
-use crate::engine::{Cpu, Use};
+use crate::engine::Predictor;
 use crate::evaluate::{ClassReport, evaluate};
 use crate::exit::{BadData, Exit};
 use crate::metrics::Metrics;
@@ -68,7 +68,7 @@ struct Report {
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load_with_classes()?;
-    let mut engine = Cpu::new(graph, weights, args.device.device()?);
+    let device = args.device.device()?;
     // No picture is of the background.
     let may_miss = |label| args.allow_missing || metadata.background == Some(label);
     let dataset = folder::open_single(&args.data)?.join(&metadata.classes, may_miss)?;
@@ -91,7 +91,8 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         workers: workers(args.workers),
         cache: Cache::new(0),
     });
-    let evaluation = evaluate(&mut engine, Use::Current, &mut loader)?;
+    let mut predictor = Predictor::new(&graph, weights, &device);
+    let evaluation = evaluate(graph.classes(), |batch| predictor.predict(batch), &mut loader)?;
     let metrics = &evaluation.metrics;
     if metrics.count() == 0 {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());

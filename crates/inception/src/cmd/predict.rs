@@ -1,7 +1,7 @@
 //! `inception predict`: what is on pictures.
 //!
 //! ```text
-//! paths ─ a thread lists and decodes, `batch_size` pictures at a time ─▶ channel of one batch ─▶ engine ─▶ rows
+//! paths ─ a thread lists ─▶ feed: the network's threads decode the next batch between its steps ─▶ predictor ─▶ rows
 //! ```
 //!
 //! At most three batches are in memory, however many pictures there are; rows come in the order of the paths.
@@ -10,16 +10,17 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use inception_kernels::Pool;
 
 use super::device::DeviceArgs;
+use super::stdout;
 use super::weights::WeightsArgs;
-use super::{stdout, workers};
-use crate::data::decode::decode;
-use crate::data::{Batch, Picture, Preprocessing, folder};
-use crate::engine::{Cpu, Engine, Use};
+use crate::data::feed::{Decoded, Feed, Listed, Squares};
+use crate::data::{Batch, folder};
+use crate::engine::Predictor;
 use crate::exit::{BadData, Exit, UsageError};
 use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
@@ -69,21 +70,18 @@ pub struct PredictArgs {
     pub batch_size: NonZeroUsize,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Threads that decode pictures [default: all cores]
+    /// Threads that decode pictures, beside the network's [default: the network's own, between its steps]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
 }
 
 const DUMPING: &str = "writing what the network sees";
 
-/// A picture's name and its pixels, or why there are none.
-type Decoded = (String, Result<Vec<f32>, String>);
-
 /// Runs the command.
 pub fn run(args: PredictArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load()?;
     let graph_classes = graph.classes();
-    let mut engine = Cpu::new(graph, weights, args.device.device()?);
+    let device = args.device.device()?;
     let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
     if graph_classes == 0 && format != Format::Jsonl {
         let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);
@@ -103,23 +101,13 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
     };
     let mut seen = args.dump_input.as_ref().map(dump).transpose()?;
 
-    let (send, batches) = sync_channel(1);
-    let (preprocessing, size, workers) =
-        (metadata.preprocessing, args.batch_size.get(), workers(args.workers));
-    let decoder = std::thread::spawn(move || {
-        let mut pictures = args.paths.into_iter().flat_map(expand);
-        loop {
-            let group: Vec<_> = pictures.by_ref().take(size).collect();
-            // Nobody listens any more once writing has failed.
-            if group.is_empty() || send.send(decode_all(group, &preprocessing, side, workers)).is_err() {
-                return;
-            }
-        }
-    });
-    let (total, bad) = answer_all(&mut engine, batches, side, &mut writer, &mut seen)?;
-    if decoder.join().is_err() {
-        anyhow::bail!("the thread that decodes pictures panicked; not all pictures were predicted");
-    }
+    let squares = Squares { how: metadata.preprocessing, side, batch: args.batch_size.get() };
+    // One more: the thread that waits for pictures helps, and it is the network's.
+    let pool = args.workers.map_or_else(|| device.pool.clone(), |n| Arc::new(Pool::new(n.get() + 1)));
+    let feed = Feed::new(args.paths.into_iter().flat_map(expand), squares, pool)
+        .context("starting the thread that lists pictures")?;
+    let mut predictor = Predictor::new(&graph, weights, &device);
+    let (total, bad) = answer_all(&mut predictor, feed, side, &mut writer, &mut seen)?;
     seen.map(npy::Writer::finish).transpose().context(DUMPING)?;
     if bad > 0 {
         return Err(BadData(format!("{bad} of {total} pictures could not be predicted")).into());
@@ -129,23 +117,22 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
 
 /// Predicts batch after batch; how many pictures there were, and how many without an answer.
 fn answer_all<W: Write>(
-    engine: &mut dyn Engine,
-    batches: Receiver<Vec<Decoded>>,
+    predictor: &mut Predictor,
+    batches: Feed,
     side: usize,
     writer: &mut Writer<W>,
     seen: &mut Option<npy::Writer>,
 ) -> Result<(usize, usize)> {
     let (mut total, mut bad) = (0, 0);
-    for pictures in batches {
-        let good: Vec<&[f32]> = pictures.iter().filter_map(|(_, pixels)| pixels.as_deref().ok()).collect();
-        let n = good.len();
-        let batch = Batch { pixels: good.concat(), side, labels: vec![0; n], indices: (0..n).collect() };
+    let mut batch = Batch { side, ..Batch::default() };
+    for mut pictures in batches {
+        let n = batch.fill(&mut pictures);
         if let Some(seen) = seen {
             seen.append(&batch.pixels).context(DUMPING)?;
         }
-        let logits = if n > 0 { engine.predict(&batch, Use::Current) } else { Vec::new() };
+        let logits = if n > 0 { predictor.predict(&batch) } else { Vec::new() };
         let mut rows = logits.chunks_exact((logits.len() / n.max(1)).max(1));
-        for (name, pixels) in &pictures {
+        for Decoded { name, pixels, .. } in &pictures {
             let answer = match pixels {
                 Ok(_) => Ok(rows.next().expect("a row for every picture of the batch")),
                 Err(error) => Err(error.as_str()),
@@ -166,11 +153,8 @@ fn by_extension(output: Option<&Path>) -> Format {
     }
 }
 
-/// A picture to be decoded, or what stands in its place.
-type Listed = Result<PathBuf, (String, String)>;
-
 /// What a path of the command line stands for.
-fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed>> {
+fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed> + Send> {
     let failed =
         |name: &Path, error: String| Box::new(std::iter::once(Err((name.display().to_string(), error))));
     if path == Path::new("-") {
@@ -190,22 +174,4 @@ fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed>> {
         Ok(pictures) => Box::new(pictures.into_iter().map(Ok)),
         Err(error) => failed(&path, error.to_string()),
     }
-}
-
-/// Decodes pictures on `workers` threads, in order.
-fn decode_all(pictures: Vec<Listed>, how: &Preprocessing, side: usize, workers: usize) -> Vec<Decoded> {
-    let one = |picture: &Listed| match picture {
-        Ok(path) => {
-            let picture = Picture::File(path.clone());
-            let decoded = decode(&picture, how.decoding()).map_err(|e| e.to_string());
-            let pixels = decoded.and_then(|rgb| how.apply(&rgb, side).map_err(|e| e.to_string()));
-            (picture.name(), pixels)
-        }
-        Err((name, error)) => (name.clone(), Err(error.clone())),
-    };
-    std::thread::scope(|scope| {
-        let some = |part| scope.spawn(move || <[Listed]>::iter(part).map(one).collect::<Vec<_>>());
-        let parts: Vec<_> = pictures.chunks(pictures.len().div_ceil(workers).max(1)).map(some).collect();
-        parts.into_iter().flat_map(|part| part.join().expect("decoding gives errors, not panics")).collect()
-    })
 }

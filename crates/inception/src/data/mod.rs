@@ -1,13 +1,14 @@
 //! Pictures: from files or memory to batches.
 //!
-//! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them, [`loader`] does both ahead of time on threads of
-//! its own.
+//! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
+//! threads of its own, [`feed`] for lists of pictures on threads of the network.
 
 mod cache;
 pub mod dataset;
 pub mod decode;
 pub mod digits;
 mod error;
+pub mod feed;
 pub mod folder;
 mod join;
 pub mod loader;
@@ -38,6 +39,23 @@ impl Batch {
     /// Number of pictures.
     pub fn len(&self) -> usize {
         self.indices.len()
+    }
+    /// Takes the pixels of a feed's pictures that could be decoded, in order, and no labels; how many there are.
+    pub fn fill(&mut self, pictures: &mut [feed::Decoded]) -> usize {
+        let mut n = 0;
+        self.pixels.clear();
+        for pixels in pictures.iter_mut().filter_map(|picture| picture.pixels.as_mut().ok()) {
+            // One alone needs no copy.
+            if n == 0 {
+                std::mem::swap(&mut self.pixels, pixels)
+            } else {
+                self.pixels.extend_from_slice(pixels)
+            }
+            n += 1;
+        }
+        self.labels = vec![0; n];
+        self.indices = (0..n).collect();
+        n
     }
     /// Whether it holds no picture.
     pub fn is_empty(&self) -> bool {

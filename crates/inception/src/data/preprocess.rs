@@ -144,9 +144,22 @@ pub enum Decoder {
     TensorFlow,
 }
 
+/// `[side, side, 3]` values from 0 to 255.
+enum Square {
+    Bytes(Vec<u8>),
+    Fractions(Vec<f32>),
+}
+
 impl Eval {
     /// `[side, side, 3]` values from 0 to 255.
     pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
+        self.square(rgb, side).map(|square| match square {
+            Square::Bytes(bytes) => as_floats(&bytes),
+            Square::Fractions(values) => values,
+        })
+    }
+
+    fn square(&self, rgb: &Rgb, side: usize) -> Result<Square, PictureError> {
         let whole = Window::whole(rgb.width, rgb.height);
         let filter = match self.interpolation {
             Interpolation::Bilinear => Filter::Bilinear,
@@ -162,7 +175,7 @@ impl Eval {
                     Resize::Central => central_crop(rgb.width, rgb.height, self.crop_pct),
                     Resize::Shorter => self.centre(rgb.width, rgb.height),
                 };
-                return Ok(unfiltered(rgb, window, side, side)?.values);
+                return Ok(Square::Fractions(unfiltered(rgb, window, side, side)?.values));
             }
         };
         let resized = match self.resize {
@@ -185,7 +198,7 @@ impl Eval {
                 Resample { order: Order::Pillow13, region: Some(region), ..resize }.apply(rgb)?
             }
         };
-        Ok(as_floats(&resized.pixels))
+        Ok(Square::Bytes(resized.pixels))
     }
 
     /// The centre square of a picture, `crop_pct` of its shorter side.
@@ -215,7 +228,10 @@ impl Preprocessing {
 
     /// The network's input, `[side, side, 3]`.
     pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
-        Ok(self.range.values(self.eval.apply(rgb, side)?))
+        self.eval.square(rgb, side).map(|square| match square {
+            Square::Bytes(bytes) => self.range.of_bytes(&bytes),
+            Square::Fractions(values) => self.range.values(values),
+        })
     }
 }
 
@@ -244,9 +260,20 @@ impl Range {
         x
     }
 
-    /// The same from bytes.
+    /// The same from bytes: a picture has many times the 256 there are.
     pub fn of_bytes(self, bytes: &[u8]) -> Vec<f32> {
-        self.values(as_floats(bytes))
+        if self == Range::Prewhiten {
+            return self.values(as_floats(bytes));
+        }
+        let every = self.values((0..=255u8).flat_map(|byte| [f32::from(byte); 3]).collect());
+        let mut table = [[0.0; 3]; 256];
+        table.as_flattened_mut().copy_from_slice(&every);
+        let value = |(c, &byte): (usize, &u8)| table[usize::from(byte)][c];
+        let (pixels, rest) = bytes.as_chunks::<3>();
+        let mut values = Vec::with_capacity(bytes.len());
+        values.extend(pixels.iter().flat_map(|&[r, g, b]| [(0, &r), (1, &g), (2, &b)].map(value)));
+        values.extend(rest.iter().enumerate().map(value));
+        values
     }
 }
 

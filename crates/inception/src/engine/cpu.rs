@@ -3,11 +3,11 @@
 use inception_cpu::{Device, Model, Scratch, Trainer};
 use inception_graph::{Graph, Weights};
 
+use super::predictor::answer;
 use super::{Engine, StepError, StepOptions, StepReport, Use};
 use crate::data::Batch;
 
-/// The CPU engine. A network that only predicts never pays for training; one in training folds its weights anew when
-/// they have moved.
+/// The CPU engine. It pays for training from the first step on, and folds its weights anew when they have moved.
 pub struct Cpu {
     graph: Graph,
     device: Device,
@@ -58,8 +58,7 @@ impl Engine for Cpu {
             self.model = Some((weights, Model::new(&self.graph, self.held(weights), &self.device)));
         }
         let Some((_, model)) = &self.model else { unreachable!("set above") };
-        let (output, _) = self.graph.outputs().last().expect("every network has an output");
-        model.run(&batch.pixels, output, &mut self.scratch).expect("an output of its graph")
+        answer(model, &batch.pixels, &mut self.scratch)
     }
 
     fn weights(&self, weights: Use) -> Weights {

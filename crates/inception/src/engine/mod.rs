@@ -1,10 +1,12 @@
 //! What a training loop asks of an engine; the CPU engine is the first.
 
 mod cpu;
+mod predictor;
 
 pub use cpu::Cpu;
 pub use inception_cpu::{Optimizer, StepError, StepOptions, StepReport};
 use inception_graph::{Graph, Weights};
+pub use predictor::Predictor;
 
 use crate::data::Batch;
 

@@ -116,16 +116,16 @@ fn read(
     file: &mut TensorFile,
 ) -> Result<(Weights, Vec<TensorProblem>), CheckpointError> {
     let mut weights = Weights::zeros(&found.graph);
-    let mut problems = Vec::new();
+    let (mut problems, mut values) = (Vec::new(), Vec::new());
     for (i, (source, foreign)) in sources.iter().zip(&found.names).enumerate() {
         let (Some(source), Some(foreign)) = (source, foreign) else {
             weights.get_mut(i).fill(1.0);
             continue;
         };
-        let values = file.values(*source).map_err(CheckpointError::File)?;
+        file.read_values(*source, &mut values).map_err(CheckpointError::File)?;
         let param = weights.params()[i].clone();
         problems.extend(impossible(&foreign.name, param.role, &values));
-        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&param.shape, &values));
+        foreign.axes.to_canonical(&param.shape, &values, weights.get_mut(i));
     }
     Ok((weights, problems))
 }

@@ -46,7 +46,7 @@ pub fn weights(graph: &Graph, layout: Layout, seed: u64) -> Weights {
         let fan_in = param.shape[..param.shape.len() - 1].iter().product();
         let shape = foreign.axes.shape(&param.shape);
         let found = values(seed, &foreign.name, param.role, shape.len() == 4, fan_in, param.len());
-        weights.get_mut(i).copy_from_slice(&foreign.axes.to_canonical(&param.shape, &found));
+        foreign.axes.to_canonical(&param.shape, &found, weights.get_mut(i));
     }
     weights
 }

@@ -122,7 +122,7 @@ impl Source {
     pub fn compare(&self, device: &Device) -> Comparison {
         let record: Record = serde_json::from_str(self.record).expect("written by the reference script");
         let graph = self.graph();
-        let model = Model::new(&graph, &formula::weights(&graph, self.layout, 0), device);
+        let model = Model::consuming(&graph, formula::weights(&graph, self.layout, 0), device);
         let output = graph.outputs().first().expect("every network has an output").1;
         let (mut endpoints, mut answer) = (Vec::new(), Vec::new());
         model.run_and_see(

@@ -95,6 +95,12 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, simd: S);
 }
 
+/// Safe loops that the compiler vectorises for each instruction set; `run`, and what it calls, must be `#[inline(always)]`.
+pub trait Loops {
+    /// Runs them.
+    fn run(self);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Scalar,
@@ -166,5 +172,18 @@ impl Isa {
             }
         }
         self.run(Loop(f))
+    }
+
+    /// The same for loops too long to be inlined unasked, as a closure cannot ask for it.
+    #[inline]
+    pub fn run_loops(self, loops: impl Loops) {
+        struct All<L>(L);
+        impl<L: Loops> Kernel for All<L> {
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) {
+                self.0.run();
+            }
+        }
+        self.run(All(loops));
     }
 }

@@ -55,6 +55,7 @@ impl Weights {
     }
 
     /// First source pixel and weights of each wanted pixel.
+    #[inline(always)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let before = std::iter::once(0).chain(self.ends.iter().copied());
         let values = before.zip(&self.ends).map(|(start, &end)| &self.values[start..end]);

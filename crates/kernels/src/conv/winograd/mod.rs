@@ -84,18 +84,22 @@ impl Winograd {
         let ConvShape { in_channels: k, out_channels: n, kernel: [kh, kw], .. } = self.shape;
         let [rows, columns] = [transform::filter(self.n[0], kh), transform::filter(self.n[1], kw)];
         self.panels.pack(pool, packed, |outputs, panel, width| {
-            let mut half = vec![0.0f64; rows.len() * kw];
+            // All outputs of the panel at a time; zeros for those that do not exist.
+            let mut taps = vec![[0.0f64; PANEL]; kh * kw];
+            let mut half = vec![[0.0f64; PANEL]; rows.len() * kw];
             for c in 0..k {
-                for (j, o) in outputs.clone().enumerate() {
-                    for (y, row) in rows.iter().enumerate() {
-                        for x in 0..kw {
-                            let tap = |ky: usize| f64::from(weights[((ky * kw + x) * k + c) * n + o]);
-                            half[y * kw + x] = (0..kh).map(|ky| row[ky] * tap(ky)).sum();
-                        }
-                        for (x, column) in columns.iter().enumerate() {
-                            let value: f64 = (0..kw).map(|kx| half[y * kw + kx] * column[kx]).sum();
-                            panel[((y * columns.len() + x) * k + c) * width + j] = value as f32;
-                        }
+                for (tap, to) in taps.iter_mut().enumerate() {
+                    let from = &weights[(tap * k + c) * n..][outputs.clone()];
+                    to.iter_mut().zip(from).for_each(|(to, &w)| *to = f64::from(w));
+                }
+                for (y, row) in rows.iter().enumerate() {
+                    for x in 0..kw {
+                        half[y * kw + x] = sum(row, taps[x..].iter().step_by(kw));
+                    }
+                    for (x, column) in columns.iter().enumerate() {
+                        let values = sum(column, &half[y * kw..][..kw]);
+                        let to = &mut panel[((y * columns.len() + x) * k + c) * width..][..outputs.len()];
+                        to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
                     }
                 }
             }
@@ -175,6 +179,16 @@ impl Winograd {
             });
         });
     }
+}
+
+/// `Σ factor · value`, for all outputs of a panel.
+#[inline(always)]
+fn sum<'a>(factors: &[f64], values: impl IntoIterator<Item = &'a [f64; PANEL]>) -> [f64; PANEL] {
+    let mut sums = [0.0; PANEL];
+    for (factor, values) in factors.iter().zip(values) {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+    }
+    sums
 }
 
 /// How the tiles of a batch are cut into blocks.

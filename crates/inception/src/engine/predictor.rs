@@ -1,0 +1,31 @@
+//! A network that only predicts.
+
+use inception_cpu::{Device, Model, Scratch};
+use inception_graph::{Graph, Weights};
+
+use crate::data::Batch;
+
+/// A network folded and packed for predictions alone: its weights are gone, so that it holds half of what a
+/// [`super::Cpu`] does.
+pub struct Predictor {
+    model: Model,
+    scratch: Scratch,
+}
+
+impl Predictor {
+    /// Folds `weights` for `graph` on `device`.
+    pub fn new(graph: &Graph, weights: Weights, device: &Device) -> Self {
+        Predictor { model: Model::consuming(graph, weights, device), scratch: Scratch::default() }
+    }
+
+    /// Values of the output `logits` (`embedding` where the network has no classifier), `[n, classes]` row by row.
+    pub fn predict(&mut self, batch: &Batch) -> Vec<f32> {
+        answer(&self.model, &batch.pixels, &mut self.scratch)
+    }
+}
+
+/// Values of the last output of `model`, its answer.
+pub(super) fn answer(model: &Model, pixels: &[f32], scratch: &mut Scratch) -> Vec<f32> {
+    let (output, _) = model.graph().outputs().last().expect("every network has an output");
+    model.run(pixels, output, scratch).expect("an output of its graph")
+}
