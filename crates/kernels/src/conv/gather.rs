@@ -158,18 +158,25 @@ impl Gather {
         // Chunks within what a task can hold; where they are few, groups of panels make enough tasks.
         let chunks = units.div_ceil(most * BLOCK / UNIT);
         let groups = TASKS.div_ceil(chunks).min(pairs);
+        let weights: usize = parts.iter().map(|part| part.packed.len()).sum();
+        let heavy = weights > 2 * source.pixels() * source.channels();
         pool.run(chunks * groups, |task| {
-            // All groups by one chunk after the other, so that a thread has rows of its own.
-            let (i, group) = (task / groups, task % groups);
+            // A thread begins with a share of neighbouring tasks: with weights of its own where they are many, so that each
+            // is read by one thread, else with rows of its own.
+            let (i, group) =
+                if heavy { (task % chunks, task / chunks) } else { (task / groups, task % groups) };
             let rows = scaled(part(i, chunks, units), UNIT);
             let panels = scaled(part(group, groups, pairs), PAIR);
             let behind =
                 if group + 1 == groups { 0..0 } else { scaled(part(group + 1, groups, pairs), PAIR) };
             let behind = parts.iter().map(|part| part.weights(&behind)).find(|weights| !weights.is_empty());
+            let behind = behind.unwrap_or(&[]);
+            // The chunks of a group fetch what follows together, unless one thread goes through all groups.
+            let share = if heavy || behind.is_empty() { [i, chunks] } else { [0, 1] };
             isa.run(Task {
                 gather: self,
                 source: &source,
-                ahead: Ahead::new(behind.unwrap_or(&[]), next, [i, chunks]),
+                ahead: Ahead::new(behind, next, share),
                 zeros,
                 parts,
                 rows: rows.start..rows.end.min(self.rows(batch)),
