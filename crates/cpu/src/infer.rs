@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
-use inception_kernels::conv::{self, ConvPlan, Epilogue, Sibling};
+use inception_kernels::conv::{self, Algorithm, ConvPlan, Epilogue, Sibling};
 use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
 use inception_kernels::pool2d::AvgEpilogue;
@@ -34,6 +34,35 @@ struct Folded {
 pub struct Scratch {
     slots: Vec<Vec<f32>>,
     conv: Vec<f32>,
+}
+
+/// What inference needs, before any weights are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Convolutions and linear layers.
+    pub convolutions: usize,
+    /// Those that are computed by Winograd's algorithm.
+    pub winograd: usize,
+    /// Bytes of the packed weights.
+    pub packed_bytes: usize,
+    /// Bytes of activations that a run holds.
+    pub activation_bytes: usize,
+}
+
+impl Needs {
+    /// What runs of `graph` over `batch` pictures need.
+    pub fn of(graph: &Graph, device: &Device, batch: usize) -> Self {
+        let schedule = Schedule::new(graph);
+        let shapes = graph.ids().filter_map(|id| conv_shape(graph, id));
+        let plans: Vec<ConvPlan> = shapes.map(|shape| ConvPlan::choose(shape, device.precision)).collect();
+        let few = schedule.few(batch, device.pool.threads());
+        Needs {
+            convolutions: plans.len(),
+            winograd: plans.iter().filter(|plan| plan.algorithm() != Algorithm::Direct).count(),
+            packed_bytes: plans.iter().map(ConvPlan::packed_len).sum::<usize>() * size_of::<f32>(),
+            activation_bytes: schedule.activation_bytes(batch, few),
+        }
+    }
 }
 
 /// What a run shows after each turn.
@@ -103,7 +132,7 @@ impl Model {
 
     /// Bytes of activations that a run over `batch` pictures holds.
     pub fn activation_bytes(&self, batch: usize) -> usize {
-        self.schedule.slot_lens(batch, self.few(batch)).sum::<usize>() * size_of::<f32>()
+        self.schedule.activation_bytes(batch, self.few(batch))
     }
 
     /// Pictures of `batch` that are computed at a time where maps are large.

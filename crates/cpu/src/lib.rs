@@ -15,7 +15,7 @@ mod step;
 mod train;
 
 pub use device::{Device, DeviceError};
-pub use infer::{Model, Scratch};
+pub use infer::{Model, Needs, Scratch};
 pub use layout::{Layout, Place};
 pub use profile::NodeTime;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};

@@ -95,6 +95,10 @@ impl Schedule {
     pub(crate) fn slot_lens(&self, batch: usize, few: usize) -> impl Iterator<Item = usize> + '_ {
         self.slots.iter().map(move |slot| (slot.few * few.min(batch)).max(slot.whole * batch))
     }
+    /// Bytes of all slots.
+    pub(crate) fn activation_bytes(&self, batch: usize, few: usize) -> usize {
+        self.slot_lens(batch, few).sum::<usize>() * size_of::<f32>()
+    }
     /// Pictures at which the output of `id` is found in its slot while `span` is in work.
     pub(crate) fn pictures(&self, id: NodeId, span: &Range<usize>) -> Range<usize> {
         if self.slot_of[self.layout.place(id).buffer].1 { span.clone() } else { 0..span.len() }

@@ -101,6 +101,18 @@ fn a_network_as_text_and_as_json() {
         (&"inception_v3".into(), &graph.parameter_count().into())
     );
     assert!(json.get("layers").is_none() && json.get("checkpoint").is_none());
+    let [default, exact] = &json["inference"].as_array().unwrap()[..] else {
+        panic!("{}", json["inference"])
+    };
+    assert_eq!((&default["precision"], &exact["precision"]), (&"default".into(), &"exact".into()));
+    let number = |of: &Value, key: &str| of[key].as_u64().unwrap();
+    assert!(number(default, "winograd") >= 50 && number(exact, "winograd") == 0, "{default}");
+    // Without transforms they are the weights, less batch norms, and zeros where the last panel of columns is not full.
+    let weights = 4.0 * graph.parameter_count() as f64;
+    let bytes = number(exact, "packed_weights");
+    assert!((bytes as f64 / weights - 1.0).abs() < 0.01, "{bytes} bytes of {weights}");
+    assert!(bytes < number(default, "packed_weights"), "{default}");
+    assert!(text.contains("Winograd's algorithm in") && text.contains("sums of products alone"), "{text}");
     let json = run(&["info", "inception_v3", "--json", "--layers", "--batch", "2"]).expect(0);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((json["layers"].as_array().unwrap().len(), &json["batch"]), (graph.nodes().len(), &2.into()));

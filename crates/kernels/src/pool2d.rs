@@ -246,7 +246,7 @@ impl Row<'_> {
                 let share = simd.splat(1.0 / self.shape.area(cells.len(), count_padding));
                 let bias = epilogue.bias.map_or(simd.splat(0.0), |bias| load(bias.as_ptr()));
                 let value = simd.mul_add(sum, share, bias);
-                if epilogue.relu { simd.max(simd.splat(0.0), value) } else { value }
+                if epilogue.relu { simd.relu(value) } else { value }
             }
         }
     }

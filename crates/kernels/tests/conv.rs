@@ -220,6 +220,29 @@ fn siblings_have_the_bits_that_each_has_alone() {
     }
 }
 
+/// A subnormal number would slow down every product behind it.
+#[test]
+fn subnormal_sums_are_zero_behind_the_relu() {
+    let shape =
+        ConvShape { input: [1, 1], in_channels: 1, out_channels: 20, kernel: [1, 1], stride: 1, pad: [0, 0] };
+    let (plan, pool) = (ConvPlan::new(shape), Pool::new(1));
+    let weight = |i: usize| if i.is_multiple_of(2) { f32::MIN_POSITIVE } else { 0.75 * f32::MIN_POSITIVE };
+    let weights: Vec<f32> = (0..20).map(weight).collect();
+    let mut packed = vec![0.0; plan.packed_len()];
+    plan.pack(&pool, &weights, &mut packed);
+    for isa in Isa::all() {
+        let run = |relu: bool| {
+            let (mut y, epilogue) = ([9.0; 20], Epilogue { relu, ..Epilogue::default() });
+            let operands = Operands { x: View::dense(&[1.0], 1), packed: &packed, next: &[], epilogue };
+            plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 20), &mut []);
+            y.to_vec()
+        };
+        assert_eq!(run(false), weights, "{}", isa.name());
+        let expected = |&w: &f32| if w < f32::MIN_POSITIVE { 0.0 } else { w };
+        assert_eq!(run(true), weights.iter().map(expected).collect::<Vec<_>>(), "{}", isa.name());
+    }
+}
+
 #[test]
 fn nan_survives_the_relu() {
     let shape =

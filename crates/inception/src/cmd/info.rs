@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use inception_graph::{Layout, NETWORKS, NetInfo, Spec, Summary, build, find};
+use inception_cpu::{Device, Needs, Precision};
+use inception_graph::{Graph, Layout, NETWORKS, NetInfo, Spec, Summary, build, find};
 use serde::Serialize;
 
 use super::weights::known;
@@ -49,6 +50,8 @@ pub struct InfoArgs {
 struct Report {
     #[serde(flatten)]
     network: Summary,
+    /// What inference needs on this CPU, for each `--precision`.
+    inference: Vec<Inference>,
     /// What was done by rule to read a published file.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<Vec<String>>,
@@ -57,6 +60,59 @@ struct Report {
     checkpoint: Option<Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<Contents>,
+}
+
+/// Inference on this CPU.
+#[derive(Serialize)]
+struct Inference {
+    precision: &'static str,
+    isa: &'static str,
+    threads: usize,
+    /// Convolutions and linear layers, and those of them that Winograd's algorithm computes.
+    convolutions: usize,
+    winograd: usize,
+    /// Bytes.
+    packed_weights: usize,
+    activations: usize,
+}
+
+impl Inference {
+    fn of(graph: &Graph, batch: usize) -> Result<Vec<Self>> {
+        let device = Device::new(None)?;
+        let one = |(name, precision)| {
+            let device = Device { precision, ..device.clone() };
+            let needs = Needs::of(graph, &device, batch);
+            Inference {
+                precision: name,
+                isa: device.isa.name(),
+                threads: device.pool.threads(),
+                convolutions: needs.convolutions,
+                winograd: needs.winograd,
+                packed_weights: needs.packed_bytes,
+                activations: needs.activation_bytes,
+            }
+        };
+        Ok([("default", Precision::Default), ("exact", Precision::Exact)].map(one).into())
+    }
+}
+
+/// Below the table of the network: what runs cost in memory, and what `--precision` means here.
+fn write_inference(out: &mut impl Write, inference: &[Inference], batch: usize) -> io::Result<()> {
+    let Some(Inference { isa, threads, .. }) = inference.first() else { return Ok(()) };
+    writeln!(out, "\ninference on this CPU ({isa}, {threads} threads), batch {batch}")?;
+    for Inference { precision, convolutions, winograd, packed_weights, activations, .. } in inference {
+        let how = match winograd {
+            0 => "sums of products alone".to_string(),
+            _ => format!("Winograd's algorithm in {winograd} of {convolutions} convolutions"),
+        };
+        let digits = if *winograd == 0 { "1e-5" } else { "1e-4" };
+        let [weights, values] = [packed_weights, activations].map(|&bytes| bytes as f64 / 1e6);
+        writeln!(
+            out,
+            "{precision:<9} {weights:.1} MB of packed weights, {values:.1} MB of activations; {how}, logits within {digits} of their standard deviation"
+        )?;
+    }
+    Ok(())
 }
 
 /// What is in a file, whatever it is of.
@@ -120,12 +176,14 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
         }
         let (found, file) = found.unzip();
         let (notes, checkpoint) = found.map(|f| (f.report, f.metadata)).unzip();
-        write_json(&mut out, &Report { network, notes, checkpoint, file })?;
+        let inference = Inference::of(&graph, args.batch.get())?;
+        write_json(&mut out, &Report { network, inference, notes, checkpoint, file })?;
     } else {
         if let Some((found, contents)) = &found {
             describe(&mut out, what, found, contents)?;
         }
         writeln!(out, "{}", graph.summary(args.batch.get(), args.layers).trim_end())?;
+        write_inference(&mut out, &Inference::of(&graph, args.batch.get())?, args.batch.get())?;
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -221,7 +221,7 @@ pub struct Epilogue<'a> {
     pub residual: Option<(View<'a>, f32)>,
     /// `v ← target + v`.
     pub accumulate: bool,
-    /// `v ← max(v, 0)`; NaN stays NaN.
+    /// `v ← max(v, 0)`, 0 too where `v` is subnormal; NaN stays NaN.
     pub relu: bool,
 }
 
@@ -264,7 +264,7 @@ impl Epilogue<'_> {
                 value = simd.add(load(at), value);
             }
             if relu {
-                value = simd.max(simd.splat(0.0), value);
+                value = simd.relu(value);
             }
             simd.store_first(at, value, lanes);
         }

@@ -63,6 +63,14 @@ impl Simd for Avx512 {
         unsafe { _mm512_max_ps(a, b) }
     }
     #[inline(always)]
+    fn relu(self, v: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe {
+            let stays = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(v, _mm512_set1_ps(f32::MIN_POSITIVE));
+            _mm512_maskz_mov_ps(stays, v)
+        }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         self.0.prefetch(p);
     }

@@ -32,6 +32,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a` where `a > b`, else `b`: where one of them is NaN, `b`.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Zero where `v` is below the smallest normal number, else `v`: NaN stays NaN, and no product behind a ReLU meets a
+    /// subnormal number, which costs some CPUs a hundred cycles.
+    fn relu(self, v: Self::V) -> Self::V;
     /// # Safety
     /// A vector of values at `p` can be read.
     unsafe fn load(self, p: *const f32) -> Self::V;

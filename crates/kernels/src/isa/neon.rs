@@ -67,6 +67,15 @@ impl Simd for Neon {
         Pair(larger(a.0, b.0), larger(a.1, b.1))
     }
     #[inline(always)]
+    fn relu(self, v: Pair) -> Pair {
+        // SAFETY: `self` proves NEON.
+        let relu = |v| unsafe {
+            let goes = vcltq_f32(v, vdupq_n_f32(f32::MIN_POSITIVE));
+            vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), goes))
+        };
+        Pair(relu(v.0), relu(v.1))
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch reads nothing that the program sees, wherever `p` leads.
         unsafe { asm!("prfm pldl2keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags)) }

@@ -36,6 +36,10 @@ impl Simd for Scalar {
         Lanes(std::array::from_fn(|i| if a.0[i] > b.0[i] { a.0[i] } else { b.0[i] }))
     }
     #[inline(always)]
+    fn relu(self, v: Lanes) -> Lanes {
+        Lanes(v.0.map(|v| if v < f32::MIN_POSITIVE { 0.0 } else { v }))
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> Lanes {
         // SAFETY: the caller promises eight readable values.
         Lanes(unsafe { p.cast::<[f32; NARROW]>().read_unaligned() })
