@@ -74,6 +74,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
+/// Drops what a task raised. That is the program's code, which could panic again, past the wait for those inside.
+fn discard(mut panic: Box<dyn Any + Send>) {
+    // What its drop raises may do the same, but not for ever.
+    for _ in 0..4 {
+        match catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            Ok(()) => return,
+            Err(again) => panic = again,
+        }
+    }
+    std::mem::forget(panic);
+}
+
 /// Spins until `done` or for [`SPIN`]; whether it is done.
 fn spin_until(done: impl Fn() -> bool) -> bool {
     let start = Instant::now();
@@ -124,8 +136,7 @@ impl Shared {
             if first.is_none() {
                 *first = Some(panic);
             } else {
-                // Dropping it is the program's code, which could panic again, past the wait for those inside.
-                std::mem::forget(panic);
+                discard(panic);
             }
         }
     }
@@ -139,8 +150,7 @@ impl Shared {
         let Some(errand) = errands.pop_front() else { return false };
         self.untaken.store(errands.len(), Ordering::Release);
         drop(errands);
-        // Dropping what it raised is the program's code again.
-        catch_unwind(AssertUnwindSafe(errand)).unwrap_or_else(std::mem::forget);
+        catch_unwind(AssertUnwindSafe(errand)).unwrap_or_else(discard);
         true
     }
 
