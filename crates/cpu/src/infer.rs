@@ -121,8 +121,8 @@ impl Model {
 
     /// Packed weights of the convolution after those that are computed at the turn of `id`.
     fn packed_after(&self, id: NodeId) -> &[f32] {
-        let later = (id.0 + 1..self.convs.len()).flat_map(|id| self.schedule.siblings(NodeId(id)));
-        later.take(1).next().map_or(&[], |&id| &self.conv(id).packed)
+        let mut later = (id.0 + 1..self.convs.len()).flat_map(|id| self.schedule.siblings(NodeId(id)));
+        later.next().map_or(&[], |&id| &self.conv(id).packed)
     }
 
     /// Bytes of the packed weights.
@@ -145,9 +145,7 @@ impl Model {
         let output = self.graph.output(name)?;
         let batch = self.batch(input);
         self.run_nodes(input, output, self.few(batch), scratch, |_| {});
-        let view =
-            self.schedule.layout.place(output).view(&scratch.slots[self.schedule.slot(output)], 0..batch);
-        Some(view.to_vec())
+        Some(self.view(output, &(0..batch), &scratch.slots).to_vec())
     }
 
     /// Runs all nodes up to `last` on `input`, `[n, side, side, 3]`, and shows the value of each as soon as it is complete.
@@ -163,10 +161,7 @@ impl Model {
         let (batch, schedule) = (self.batch(input), &self.schedule);
         self.run_nodes(input, last, batch, scratch, |turn| {
             if schedule.layout.fused(turn.id).is_none() && !schedule.is_swapped(turn.id) {
-                see(
-                    turn.id,
-                    schedule.layout.place(turn.id).view(&turn.slots[schedule.slot(turn.id)], 0..batch),
-                );
+                see(turn.id, self.view(turn.id, &(0..batch), turn.slots));
             }
         });
     }

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::micro::{Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, dot};
+use super::micro::{Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, UNIT, dot};
 use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, part};
 use crate::{Isa, Pool, View, ViewMut};
@@ -20,8 +20,6 @@ use crate::{Isa, Pool, View, ViewMut};
 const POINTERS: usize = 49 * BLOCK;
 /// Blocks of rows of a task at most.
 const BLOCKS: usize = 8;
-/// Rows that the micro-kernel computes at least.
-const UNIT: usize = BLOCK / 2;
 /// Bytes of source rows that a task goes through again for each panel; they stay in L2 beside the panels.
 const ROW_BYTES: usize = 400 << 10;
 
@@ -213,7 +211,7 @@ impl Part<'_> {
         if own.is_empty() {
             return &[];
         }
-        &self.packed[self.panels.range(own.start).start..self.panels.range(own.end - 1).end]
+        &self.packed[self.panels.span(own)]
     }
 }
 

@@ -8,6 +8,8 @@ use crate::{Pool, View};
 
 /// Rows whose pointers are made together.
 pub(super) const BLOCK: usize = 12;
+/// Rows that the micro-kernel computes at least.
+pub(super) const UNIT: usize = BLOCK / 2;
 /// Columns of a full panel.
 pub(super) const PANEL: usize = 16;
 /// Panels that are best computed together, whatever the instruction set.
@@ -176,6 +178,11 @@ impl Panels {
     pub(super) fn range(self, panel: usize) -> Range<usize> {
         let start = panel * PANEL * self.depth;
         start..start + self.width(panel) * self.depth
+    }
+
+    /// Values of some panels, one at least.
+    pub(super) fn span(self, panels: Range<usize>) -> Range<usize> {
+        self.range(panels.start).start..self.range(panels.end - 1).end
     }
 
     /// Fills `packed` panel by panel: `fill(columns, panel, width)`; columns that do not exist are zero.

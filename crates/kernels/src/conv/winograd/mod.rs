@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use task::Task;
 
 use super::ConvShape;
-use super::micro::{Ahead, BLOCK, Operands, PAIR, PANEL, Panels};
+use super::micro::{Ahead, Operands, PAIR, PANEL, Panels, UNIT};
 use crate::isa::WIDEST;
 use crate::view::{Parts, piece};
 use crate::{Isa, Pool, ViewMut};
@@ -109,7 +109,7 @@ impl Winograd {
     /// How `batch` pictures are cut.
     fn blocks(&self, batch: usize) -> Blocks {
         let tiles = batch * self.tiles[0] * self.tiles[1];
-        let size = tiles.div_ceil(tiles.div_ceil(TILES)).next_multiple_of(BLOCK / 2);
+        let size = tiles.div_ceil(tiles.div_ceil(TILES)).next_multiple_of(UNIT);
         let count = tiles.div_ceil(size);
         let depth = self.shape.in_channels.next_multiple_of(WIDEST);
         let v_stride = size * depth + SKEW;
@@ -158,8 +158,7 @@ impl Winograd {
             let panels = piece(group, PAIR, panels);
             let place = worker * kept + block % kept;
             let transforms = held[place].swap(block, Ordering::Relaxed) != block;
-            let start = |panel: usize| if panel == 0 { 0 } else { self.panels.range(panel - 1).end };
-            let now = start(panels.start)..start(panels.end);
+            let now = self.panels.span(panels.clone());
             let behind = &packed[now.end..(now.end + now.len()).min(packed.len())];
             isa.run(Task {
                 winograd: self,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::ConvShape;
-use super::super::micro::{Ahead, BLOCK, Depth, Epilogue, PAIR, PANEL, Strip, dot};
+use super::super::micro::{Ahead, Depth, Epilogue, PAIR, PANEL, Strip, UNIT, dot};
 use super::{Blocks, Winograd, transform};
 use crate::View;
 use crate::isa::{Kernel, NARROW, Simd};
@@ -160,10 +160,10 @@ impl Task<'_> {
                     let pair = [b, b.wrapping_add(panels.second::<S>())];
                     let v = self.v.add(xi * self.blocks.v_stride).cast_const();
                     let m = self.m.add(xi * self.blocks.m_stride + (panel - group.start) * PANEL);
-                    for tile in (0..tiles).step_by(BLOCK / 2) {
+                    for tile in (0..tiles).step_by(UNIT) {
                         // Rows behind the last tile repeat it; their products are not read.
                         let row = |r: usize| v.add((tile + r).min(tiles - 1) * self.blocks.depth);
-                        let rows: [*const f32; BLOCK / 2] = std::array::from_fn(row);
+                        let rows: [*const f32; UNIT] = std::array::from_fn(row);
                         let (rows, m) = (rows.as_ptr(), m.add(tile * columns));
                         match strip {
                             Strip::Double => self.product::<S, 2, PANEL>(simd, rows, k, pair, m, columns),
@@ -195,13 +195,7 @@ impl Task<'_> {
     ) {
         // SAFETY: the caller's promises.
         unsafe {
-            let acc = dot::<S, { BLOCK / 2 }, N, STEP>(
-                simd,
-                rows,
-                Depth { taps: 1, k, empty: 0 },
-                b,
-                &mut self.ahead,
-            );
+            let acc = dot::<S, UNIT, N, STEP>(simd, rows, Depth { taps: 1, k, empty: 0 }, b, &mut self.ahead);
             for (r, acc) in acc.into_iter().enumerate() {
                 for (v, acc) in acc.into_iter().enumerate() {
                     simd.store(m.add(r * columns + v * S::LANES), acc);
