@@ -3,8 +3,7 @@
 use inception_cpu::{Device, Model, Scratch, Trainer};
 use inception_graph::{Graph, Weights};
 
-use super::predictor::answer;
-use super::{Engine, StepError, StepOptions, StepReport, Use};
+use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
 use crate::data::Batch;
 
 /// The CPU engine. It pays for training from the first step on, and folds its weights anew when they have moved.

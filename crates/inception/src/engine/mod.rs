@@ -7,6 +7,7 @@ pub use cpu::Cpu;
 pub use inception_cpu::{Optimizer, StepError, StepOptions, StepReport};
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;
+pub(crate) use predictor::answer;
 
 use crate::data::Batch;
 

@@ -25,7 +25,7 @@ impl Predictor {
 }
 
 /// Values of the last output of `model`, its answer.
-pub(super) fn answer(model: &Model, pixels: &[f32], scratch: &mut Scratch) -> Vec<f32> {
+pub(crate) fn answer(model: &Model, pixels: &[f32], scratch: &mut Scratch) -> Vec<f32> {
     let (output, _) = model.graph().outputs().last().expect("every network has an output");
     model.run(pixels, output, scratch).expect("an output of its graph")
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::{Times, milliseconds};
 use crate::data::feed::{Feed, Squares};
 use crate::data::{Batch, DataError, Eval, Interpolation, Preprocessing, Resize, folder};
+use crate::engine::answer;
 use crate::metrics::top_k;
 
 /// Measurements from files to labels.
@@ -59,7 +60,6 @@ pub(super) fn measure(model: &Model, files: Vec<PathBuf>, batch: usize, seconds:
     let (count, again) = (files.len(), files.into_iter().cycle().map(Ok));
     let mut feed =
         Feed::new(again, squares, pool.clone()).context("starting the thread that lists pictures")?;
-    let (output, _) = model.graph().outputs().last().expect("every network has an output");
     let (mut input, mut scratch) = (Batch { side, ..Batch::default() }, Scratch::default());
     let (mut times, mut decoding, mut computing, mut alone) =
         (Vec::new(), Duration::ZERO, Duration::ZERO, Duration::ZERO);
@@ -76,14 +76,14 @@ pub(super) fn measure(model: &Model, files: Vec<PathBuf>, batch: usize, seconds:
         }
         input.fill(&mut pictures);
         let before = Instant::now();
-        let logits = model.run(&input.pixels, output, &mut scratch).expect("an output of its graph");
+        let logits = answer(model, &input.pixels, &mut scratch);
         computing += before.elapsed();
         let best = logits.chunks_exact(logits.len() / batch).map(|row| top_k(row, 1));
         std::hint::black_box(best.collect::<Vec<_>>());
         feed.settle();
         times.push(began.elapsed());
         let before = Instant::now();
-        std::hint::black_box(model.run(&input.pixels, output, &mut scratch));
+        std::hint::black_box(answer(model, &input.pixels, &mut scratch));
         alone += before.elapsed();
         // Two batches at least: the first is the one whose pictures were not decoded beside another.
         if !warm && times.len() >= 2 && start.elapsed().as_secs_f64() >= 0.1 * seconds {
