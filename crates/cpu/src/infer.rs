@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
-use inception_kernels::conv::{self, Algorithm, ConvPlan, Epilogue, Sibling};
+use inception_kernels::conv::{self, Algorithm, ConvPlan, Epilogue, Shortcut, Sibling};
 use inception_kernels::elementwise;
 use inception_kernels::norm::Affine;
 use inception_kernels::pool2d::AvgEpilogue;
-use inception_kernels::{View, ViewMut};
+use inception_kernels::{Buffer, View, ViewMut};
 
 use crate::device::Device;
 use crate::layout::{conv_shape, has_relu, pool_shape};
@@ -24,7 +24,7 @@ pub struct Model {
 /// A convolution with its batch norm multiplied in.
 struct Folded {
     plan: ConvPlan,
-    packed: Vec<f32>,
+    packed: Buffer,
     bias: Vec<f32>,
     relu: bool,
 }
@@ -32,8 +32,8 @@ struct Folded {
 /// Activations of one run; kept between runs to spare allocation.
 #[derive(Default)]
 pub struct Scratch {
-    slots: Vec<Vec<f32>>,
-    conv: Vec<f32>,
+    slots: Vec<Buffer>,
+    conv: Buffer,
 }
 
 /// What inference needs, before any weights are there.
@@ -68,7 +68,7 @@ impl Needs {
 /// What a run shows after each turn.
 pub(crate) struct Turn<'a> {
     pub(crate) id: NodeId,
-    slots: &'a [Vec<f32>],
+    slots: &'a [Buffer],
 }
 
 impl Model {
@@ -184,15 +184,15 @@ impl Model {
     ) {
         let (batch, schedule) = (self.batch(input), &self.schedule);
         let lens: Vec<usize> = schedule.slot_lens(batch, few).collect();
-        scratch.slots.resize_with(lens.len(), Vec::new);
+        scratch.slots.resize_with(lens.len(), Buffer::default);
         for (slot, &len) in scratch.slots.iter_mut().zip(&lens) {
-            slot.resize(len, 0.0);
+            slot.resize(len);
         }
         let threads = self.device.pool.threads();
         for (id, pictures) in schedule.turns(last, batch, few) {
-            if let Some(Folded { plan, .. }) = &self.convs[id.0] {
-                let len = plan.scratch_len(pictures.len(), threads);
-                scratch.conv.resize(scratch.conv.len().max(len), 0.0);
+            for &conv in schedule.siblings(id) {
+                let len = self.conv(conv).plan.scratch_len(pictures.len(), threads);
+                scratch.conv.resize(scratch.conv.len().max(len));
             }
             self.run_node(id, input, &pictures, scratch);
             after(Turn { id, slots: &scratch.slots });
@@ -243,7 +243,7 @@ impl Model {
     }
 
     /// The output of `id` for `pictures`.
-    fn view<'a>(&self, id: NodeId, pictures: &Range<usize>, slots: &'a [Vec<f32>]) -> View<'a> {
+    fn view<'a>(&self, id: NodeId, pictures: &Range<usize>, slots: &'a [Buffer]) -> View<'a> {
         let schedule = &self.schedule;
         schedule.layout.place(id).view(&slots[schedule.slot(id)], schedule.pictures(id, pictures))
     }
@@ -255,7 +255,7 @@ impl Model {
         let members = schedule.siblings(id);
         // The buffers that are written leave the list, so that all others can be read.
         let take = |&id: &NodeId| std::mem::take(&mut slots[schedule.slot(schedule.target(id))]);
-        let mut outs: Vec<Vec<f32>> = members.iter().map(take).collect();
+        let mut outs: Vec<Buffer> = members.iter().map(take).collect();
         let next = self.packed_after(id);
         let each = members.iter().zip(&mut outs);
         let siblings: Vec<Sibling> = each.map(|(&id, out)| self.sibling(id, pictures, slots, out)).collect();
@@ -273,7 +273,7 @@ impl Model {
         &'a self,
         id: NodeId,
         pictures: &Range<usize>,
-        slots: &'a [Vec<f32>],
+        slots: &'a [Buffer],
         out: &'a mut [f32],
     ) -> Sibling<'a> {
         let (schedule, Folded { plan, packed, bias, relu }) = (&self.schedule, self.conv(id));
@@ -287,9 +287,12 @@ impl Model {
                 (Epilogue::default(), ViewMut::dense(sums, shape.c))
             }
             Op::Residual { scale, relu } => {
-                let x = self.view(self.graph.node(target).inputs[0], pictures, slots);
-                let epilogue =
-                    Epilogue { bias: Some(bias), residual: Some((x, scale)), relu, ..Epilogue::default() };
+                let x = self.graph.node(target).inputs[0];
+                let shortcut = match schedule.is_in_place(&self.graph, target) {
+                    true => Shortcut::InPlace,
+                    false => Shortcut::Of(self.view(x, pictures, slots)),
+                };
+                let epilogue = Epilogue { bias: Some(bias), residual: Some((shortcut, scale)), relu };
                 (epilogue, schedule.layout.place(target).view_mut(out, at))
             }
             _ => {
@@ -335,7 +338,7 @@ fn fold(
         weights.index(&name).map(|i| weights.get(i))
     };
     let kernel = get(Role::Weight).expect("every convolution has a kernel");
-    let mut packed = vec![0.0; plan.packed_len()];
+    let mut packed = Buffer::zeroed(plan.packed_len());
     let bias = match (get(Role::Gamma), get(Role::Beta), get(Role::Mean), get(Role::Variance)) {
         (Some(gamma), Some(beta), Some(mean), Some(variance)) => {
             let affine = Affine::new(gamma, beta, mean, variance, BN_EPSILON);

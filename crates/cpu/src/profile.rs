@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use inception_graph::NodeId;
 use inception_kernels::conv::{Algorithm, ConvPlan, Epilogue, Operands};
-use inception_kernels::{View, ViewMut};
+use inception_kernels::{Buffer, View, ViewMut};
 
 use crate::infer::{Model, Scratch};
 use crate::layout::conv_shape;
@@ -46,14 +46,18 @@ impl Model {
     pub fn alternatives(&self, id: NodeId, batch: usize, runs: usize) -> Vec<(Algorithm, Duration)> {
         let Some(shape) = conv_shape(self.graph(), id) else { return Vec::new() };
         let (pool, isa) = (&self.device().pool, self.device().isa);
-        let ramp = |len: usize| (0..len).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect::<Vec<f32>>();
+        let ramp = |len: usize| {
+            let mut values = Buffer::zeroed(len);
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = (i * 7919 % 251) as f32 / 125.0 - 1.0);
+            values
+        };
         let x = ramp(batch * shape.input[0] * shape.input[1] * shape.in_channels);
         let weights = ramp(shape.weight_len());
-        let mut y = vec![0.0; batch * shape.output()[0] * shape.output()[1] * shape.out_channels];
+        let mut y = Buffer::zeroed(batch * shape.output()[0] * shape.output()[1] * shape.out_channels);
         let mut measure = |plan: &ConvPlan| {
-            let mut packed = vec![0.0; plan.packed_len()];
+            let mut packed = Buffer::zeroed(plan.packed_len());
             plan.pack(pool, &weights, &mut packed);
-            let mut scratch = vec![0.0; plan.scratch_len(batch, pool.threads())];
+            let mut scratch = Buffer::zeroed(plan.scratch_len(batch, pool.threads()));
             let mut times: Vec<Duration> = (0..runs.max(1) + 1)
                 .map(|_| {
                     let start = Instant::now();

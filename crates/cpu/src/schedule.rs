@@ -5,6 +5,7 @@
 //! - 1×1 convolutions of the same pictures are computed together, so that their input is read once.
 //! - Of a large batch the first maps, which are large while the weights are few, are computed for a few pictures at a
 //!   time, so that they stay in the cache; the later ones for all, so that the weights are read once.
+//! - A residual sum lies where its shortcut lay, if nobody reads that afterwards.
 //! - Buffers whose lifetimes do not meet share a slot.
 
 use std::ops::Range;
@@ -30,6 +31,8 @@ pub(crate) struct Schedule {
     split: usize,
     /// Values that one of those nodes reads and writes at most.
     largest: usize,
+    /// The buffer in whose place a buffer lies: its own, or that of the first shortcut of a chain of residual sums.
+    owner: Vec<usize>,
     /// Slot of each buffer, and whether it holds a whole batch.
     slot_of: Vec<(usize, bool)>,
     slots: Vec<Slot>,
@@ -56,6 +59,7 @@ impl Schedule {
             siblings: vec![Vec::new(); graph.nodes().len()],
             split: 0,
             largest: 1,
+            owner: Vec::new(),
             slot_of: Vec::new(),
             slots: Vec::new(),
         };
@@ -85,6 +89,12 @@ impl Schedule {
     /// of the average pool that follows.
     pub(crate) fn target(&self, id: NodeId) -> NodeId {
         self.swapped(id).or(self.layout.fused(id)).unwrap_or(id)
+    }
+
+    /// Whether the residual sum `id` lies in the place of its shortcut.
+    pub(crate) fn is_in_place(&self, graph: &Graph, id: NodeId) -> bool {
+        let buffer = |id: NodeId| self.owner[self.layout.place(id).buffer];
+        matches!(graph.node(id).op, Op::Residual { .. }) && buffer(graph.node(id).inputs[0]) == buffer(id)
     }
 
     /// The slot in which the output of `id` lies.
@@ -196,8 +206,21 @@ impl Schedule {
             }
         }
         graph.outputs().iter().for_each(|&(_, id)| last[self.layout.place(id).buffer] = usize::MAX);
+        self.owner = (0..buffers).collect();
+        for id in graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Residual { .. })) {
+            let [x, sum] = [graph.node(id).inputs[0], id].map(|id| self.layout.place(id));
+            let ends = last[x.buffer] == first[sum.buffer];
+            let same_span = (last[x.buffer] < self.split) == (last[sum.buffer] < self.split);
+            if ends && same_span && self.layout.sizes()[x.buffer] == self.layout.sizes()[sum.buffer] {
+                let owner = self.owner[x.buffer];
+                self.owner[sum.buffer] = owner;
+                last[owner] = last[owner].max(last[sum.buffer]);
+            }
+        }
         // The own buffer of a fused up-projection is never written.
-        let mut order: Vec<usize> = (0..buffers).filter(|&buffer| first[buffer] != usize::MAX).collect();
+        let mut order: Vec<usize> = (0..buffers)
+            .filter(|&buffer| first[buffer] != usize::MAX && self.owner[buffer] == buffer)
+            .collect();
         order.sort_by_key(|&buffer| first[buffer]);
         self.slot_of = vec![(0, false); buffers];
         for buffer in order {
@@ -218,6 +241,9 @@ impl Schedule {
             *held = (*held).max(len);
             taken.busy_until = last;
             self.slot_of[buffer] = (slot, whole);
+        }
+        for buffer in 0..buffers {
+            self.slot_of[buffer] = self.slot_of[self.owner[buffer]];
         }
     }
 }

@@ -10,7 +10,7 @@
 //! changed before loss and gradient norm are known to be finite.
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Param, Role, Weights, stream};
-use inception_kernels::conv::{ConvPlan, Epilogue, Operands};
+use inception_kernels::conv::{ConvPlan, Epilogue, Operands, Shortcut};
 use inception_kernels::elementwise::{self, ResidualGrad};
 use inception_kernels::loss::cross_entropy;
 use inception_kernels::norm::{self, Affine, Normalized};
@@ -203,7 +203,7 @@ impl Trainer {
                 let bias = Some(weights.get(param(&kept.params, Role::Bias)));
                 let mut epilogue = Epilogue { bias, ..Epilogue::default() };
                 if let Op::Residual { scale, relu } = graph.node(target).op {
-                    epilogue.residual = Some((source(graph.node(target).inputs[0]), scale));
+                    epilogue.residual = Some((Shortcut::Of(source(graph.node(target).inputs[0])), scale));
                     epilogue.relu = relu;
                 }
                 let operands =

@@ -4,6 +4,7 @@
 //! branch writes straight into its slice of a concat. Work is split by size alone and every sum has one order: the same
 //! input gives the same bits on any number of threads. Kernels know no graph and read no environment.
 
+mod buffer;
 pub mod conv;
 pub mod elementwise;
 pub mod isa;
@@ -15,6 +16,7 @@ pub mod reference;
 mod threads;
 mod view;
 
+pub use buffer::Buffer;
 pub use isa::Isa;
 pub use peak::peak_flops;
 pub use threads::Pool;

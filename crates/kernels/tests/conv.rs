@@ -6,7 +6,9 @@
 mod common;
 
 use common::{bound, gather, integers, real, spread};
-use inception_kernels::conv::{self, Algorithm, ConvPlan, ConvShape, Epilogue, Operands, Precision, Sibling};
+use inception_kernels::conv::{
+    self, Algorithm, ConvPlan, ConvShape, Epilogue, Operands, Precision, Shortcut, Sibling,
+};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
 
@@ -100,18 +102,13 @@ impl Case {
             gather(&y, co, gap, &what)
         };
         assert_eq!(forward(Epilogue::default(), f32::NAN), conv, "{what}: forward");
-        let full = Epilogue {
-            bias: Some(&bias),
-            residual: Some((View::dense(&skip, co), 0.5)),
-            accumulate: true,
-            relu: true,
-        };
-        let expected: Vec<f64> = conv
-            .iter()
-            .enumerate()
-            .map(|(i, &v)| (4.0 + f64::from(skip[i]) + 0.5 * (v + f64::from(bias[i % co]))).max(0.0))
-            .collect();
-        assert_eq!(forward(full, 4.0), expected, "{what}: epilogue");
+        for (shortcut, before) in [(Shortcut::Of(View::dense(&skip, co)), f32::NAN), (Shortcut::InPlace, 4.0)] {
+            let full = Epilogue { bias: Some(&bias), residual: Some((shortcut, 0.5)), relu: true };
+            let x = |i: usize| f64::from(if before.is_nan() { skip[i] } else { before });
+            let value = |(i, &v): (usize, &f64)| (x(i) + 0.5 * (v + f64::from(bias[i % co]))).max(0.0);
+            let expected: Vec<f64> = conv.iter().enumerate().map(value).collect();
+            assert_eq!(forward(full, before), expected, "{what}: epilogue, {shortcut:?}");
+        }
 
         let [dx_reference, dw_reference] = reference::conv_grad(&window, [ci, co], &x, &w, &dy);
         let mut packed = vec![f32::NAN; plan.grad_input_packed_len()];
@@ -261,15 +258,15 @@ fn nan_survives_the_relu() {
     }
 }
 
-/// Every Winograd tile that can compute `shape`.
-fn winograd(shape: ConvShape) -> impl Iterator<Item = (Algorithm, ConvPlan)> {
+/// Every algorithm but the direct one that can compute `shape`.
+fn fast(shape: ConvShape) -> impl Iterator<Item = (Algorithm, ConvPlan)> {
     let plans = ConvPlan::all(shape).into_iter().map(|plan| (plan.algorithm(), plan));
     plans.filter(|(algorithm, _)| *algorithm != Algorithm::Direct)
 }
 
 impl Case {
-    /// All Winograd tiles of this case; how many there are.
-    fn check_winograd(&self, isa: Isa, threads: usize) -> usize {
+    /// All other algorithms than the direct one for this case; how many there are.
+    fn check_fast(&self, isa: Isa, threads: usize) -> usize {
         let Case { shape, batch, gap, .. } = *self;
         let window =
             Window { batch, input: shape.input, size: shape.kernel, stride: shape.stride, pad: shape.pad };
@@ -280,7 +277,7 @@ impl Case {
         let (bias, skip) = (real(co, 4), real(sums.len(), 5));
         let x_wide = spread(&x, ci, gap);
         let pool = Pool::new(threads);
-        winograd(shape)
+        fast(shape)
             .map(|(algorithm, plan)| {
                 let what = format!("{} by {algorithm} on {} with {threads} threads", self.name, isa.name());
                 let (mut packed, mut scratch) =
@@ -298,11 +295,11 @@ impl Case {
                 for (i, (found, sum)) in run(Epilogue::default(), f32::NAN).iter().zip(&sums).enumerate() {
                     assert!((found - sum).abs() < tolerance, "{what}: {found} instead of {sum} at {i}");
                 }
-                let residual = Some((View::dense(&skip, co), 0.5));
-                let full = Epilogue { bias: Some(&bias), residual, accumulate: true, relu: true };
-                for (i, (found, sum)) in run(full, 4.0).iter().zip(&sums).enumerate() {
+                let residual = Some((Shortcut::Of(View::dense(&skip, co)), 0.5));
+                let full = Epilogue { bias: Some(&bias), residual, relu: true };
+                for (i, (found, sum)) in run(full, f32::NAN).iter().zip(&sums).enumerate() {
                     let branch = 0.5 * (sum + f64::from(bias[i % co]));
-                    let expected = (4.0 + f64::from(skip[i]) + branch).max(0.0);
+                    let expected = (f64::from(skip[i]) + branch).max(0.0);
                     assert!((found - expected).abs() < tolerance, "{what}: epilogue, {found} at {i}");
                 }
             })
@@ -311,11 +308,11 @@ impl Case {
 }
 
 #[test]
-fn winograd_is_close_to_the_reference() {
+fn fast_algorithms_are_close_to_the_reference() {
     for isa in Isa::all() {
         for threads in [1, 3] {
-            let tiles: usize = CASES.iter().chain(MAPS).map(|case| case.check_winograd(isa, threads)).sum();
-            assert!(tiles > 40, "{tiles} tiles were checked");
+            let count: usize = CASES.iter().chain(MAPS).map(|case| case.check_fast(isa, threads)).sum();
+            assert!(count > 43, "{count} were checked");
         }
     }
 }
@@ -329,17 +326,20 @@ const MAPS: &[Case] = &[
     case("5x5 valid", 2, [21, 25], [8, 24], [5, 5]).valid(),
     case("3x3 at stride 2, even", 2, [42, 35], [24, 40], [3, 3]).stride_2(),
     case("3x1, many blocks", 8, [16, 24], [16, 16], [3, 1]),
+    case("1x1, an odd number of pixels", 3, [5, 7], [32, 128], [1, 1]).gap(3),
+    case("1x1, many blocks", 2, [19, 24], [96, 64], [1, 1]),
+    case("1x1 of two pixels", 13, [2, 1], [64, 64], [1, 1]),
 ];
 
 #[test]
-fn winograd_has_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
+fn fast_algorithms_have_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
     for case in MAPS {
         let Case { shape, batch, .. } = *case;
         let (ci, co) = (shape.in_channels, shape.out_channels);
         let picture = shape.input[0] * shape.input[1] * ci;
         let (x, w) = (real(batch * picture, 1), real(shape.weight_len(), 2));
         for (isa, (algorithm, plan)) in
-            Isa::all().into_iter().flat_map(|isa| winograd(shape).map(move |p| (isa, p)))
+            Isa::all().into_iter().flat_map(|isa| fast(shape).map(move |p| (isa, p)))
         {
             let run = |threads: usize, pictures: usize| {
                 let pool = Pool::new(threads);

@@ -12,7 +12,7 @@ mod common;
 use std::sync::LazyLock;
 
 use common::{FILLER, bound, gather, integers, real, spread};
-use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Operands};
+use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Operands, Shortcut};
 use inception_kernels::pool2d::{AvgEpilogue, PoolShape};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
@@ -173,8 +173,11 @@ impl Conv {
         // The epilogue, on the sum or, of absolute values, on what bounds its error.
         let finish = |i: usize, sum: f64, part: fn(f32) -> f64| {
             let v = sum + bias.as_ref().map_or(0.0, |bias| part(bias[i % co]));
-            let v = if self.residual.is_some() { part(skip[i]) + 0.5 * v } else { v };
-            if self.accumulate { part(before[i]) + v } else { v }
+            match self.residual {
+                _ if self.accumulate => part(before[i]) + 0.5 * v,
+                Some(_) => part(skip[i]) + 0.5 * v,
+                None => v,
+            }
         };
         let value = |(i, &sum): (usize, &f64)| finish(i, sum, f64::from);
         let rectified = |v: f64| if self.relu { v.max(0.0) } else { v };
@@ -194,12 +197,12 @@ impl Conv {
                     let mut scratch = vec![f32::NAN; plan.scratch_len(batch, pool.threads())];
                     let before = if self.accumulate { before.clone() } else { vec![f32::NAN; before.len()] };
                     let mut y = self.y.lay(&before, co);
-                    let epilogue = Epilogue {
-                        bias: bias.as_deref(),
-                        residual: residual.as_ref().map(|(slice, data)| (slice.view(data, co), 0.5)),
-                        accumulate: self.accumulate,
-                        relu: self.relu,
+                    let shortcut = match &residual {
+                        _ if self.accumulate => Some(Shortcut::InPlace),
+                        residual => residual.as_ref().map(|(slice, data)| Shortcut::Of(slice.view(data, co))),
                     };
+                    let residual = shortcut.map(|x| (x, 0.5));
+                    let epilogue = Epilogue { bias: bias.as_deref(), residual, relu: self.relu };
                     let x = self.x.view(&x_wide, ci);
                     let operands = Operands { x, packed: &packed, next: &packed, epilogue };
                     plan.forward(pool, isa, operands, self.y.view_mut(&mut y, co), &mut scratch);

@@ -21,6 +21,9 @@ const SMALL: usize = 12;
 /// more time than they save.
 const STRIDED: usize = 1 << 16;
 
+/// Channels in from which on Strassen's products of half as many are long enough to pay for the sums.
+const DEEP: usize = 256;
+
 /// Outputs along an axis of every tile, the first the most exact.
 const TILES: [usize; 5] = [2, 3, 4, 6, 8];
 
@@ -28,7 +31,7 @@ impl ConvPlan {
     /// `shape` by every algorithm that can compute it.
     pub fn all(shape: ConvShape) -> Vec<ConvPlan> {
         let tile = |m: usize| Algorithm::Winograd(shape.kernel.map(|taps| if taps == 1 { 1 } else { m }));
-        let algorithms = std::iter::once(Algorithm::Direct).chain(TILES.map(tile));
+        let algorithms = [Algorithm::Direct, Algorithm::Strassen].into_iter().chain(TILES.map(tile));
         algorithms.filter_map(|algorithm| ConvPlan::with(shape, algorithm).ok()).collect()
     }
 
@@ -39,6 +42,9 @@ impl ConvPlan {
             return ConvPlan::new(shape);
         }
         let [oh, ow] = shape.output();
+        if kernel == [1, 1] && oh.min(ow) >= SMALL && in_channels >= DEEP {
+            return ConvPlan::with(shape, Algorithm::Strassen).unwrap_or_else(|_| ConvPlan::new(shape));
+        }
         let tile = match kernel {
             [3, 3] if stride == 2 && oh.min(ow) >= SMALL && in_channels * out_channels <= STRIDED => [3, 3],
             // So few products for each transform that a smaller tile, whose transforms are cheaper, is faster.

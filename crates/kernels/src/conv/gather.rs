@@ -11,7 +11,9 @@
 
 use std::ops::Range;
 
-use super::micro::{Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Panels, Strip, TASKS, UNIT, dot};
+use super::micro::{
+    Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Panels, Shortcut, Strip, TASKS, UNIT, dot,
+};
 use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, part};
 use crate::{Isa, Pool, View, ViewMut};
@@ -146,7 +148,8 @@ impl Gather {
             assert!(target.channels() == panels.n && packed.len() == panels.packed_len(), "{self:?}");
             epilogue.check(target_pixels, panels.n);
         }
-        if self.taps.is_empty() && parts.iter().all(|part| part.epilogue.accumulate) {
+        let in_place = |part: &Part| matches!(part.epilogue.residual, Some((Shortcut::InPlace, _)));
+        if self.taps.is_empty() && parts.iter().all(in_place) {
             return;
         }
         let (units, pairs) = (self.rows(batch).div_ceil(UNIT), parts.last().map_or(0, Part::end) / PAIR);
@@ -201,12 +204,12 @@ impl Part<'_> {
     }
     /// Its own panels among `panels` of all parts.
     #[inline(always)]
-    fn own(&self, panels: &Range<usize>) -> Range<usize> {
+    pub(super) fn own(&self, panels: &Range<usize>) -> Range<usize> {
         let own = |panel: usize| panel.saturating_sub(self.first).min(self.panels.count());
         own(panels.start)..own(panels.end)
     }
     /// Its weights among those of `panels` of all parts.
-    fn weights(&self, panels: &Range<usize>) -> &[f32] {
+    pub(super) fn weights(&self, panels: &Range<usize>) -> &[f32] {
         let own = self.own(panels);
         if own.is_empty() {
             return &[];
@@ -337,10 +340,14 @@ impl Task<'_> {
         let (taps, k) = (self.gather.taps.len(), self.gather.k);
         let empty = rows.empty[unit] & if M > UNIT { rows.empty[unit + 1] } else { u64::MAX };
         let first = rows.pointers[unit / 2 * taps * BLOCK..][..taps * BLOCK].as_ptr();
+        for &pixel in rows.pixels(unit, M / UNIT) {
+            part.epilogue.prefetch(simd, &part.target, pixel, column, N);
+        }
         // SAFETY: the caller's promises.
         let acc = unsafe {
             dot::<S, M, N, STEP>(
                 simd,
+                [[simd.splat(0.0); N]; M],
                 first.add(unit % 2 * UNIT),
                 Depth { taps, k, empty },
                 b,

@@ -51,7 +51,7 @@ pub(super) struct Depth {
     pub(super) empty: u64,
 }
 
-/// `M` rows by `N` vectors of columns: `Σ_tap Σ_k rows[tap][r][k] · b[tap][k]`, the whole depth summed in registers: one
+/// `M` rows by `N` vectors of columns: `acc + Σ_tap Σ_k rows[tap][r][k] · b[tap][k]`, the whole depth summed in registers: one
 /// order of additions for every value, whatever the batch.
 ///
 /// 6 × 2 vectors keep 12 accumulators, two vectors of `b` and one broadcast in the 16 registers of AVX2 and hide an FMA's
@@ -63,12 +63,12 @@ pub(super) struct Depth {
 #[inline(always)]
 pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: usize>(
     simd: S,
+    mut acc: [[S::V; N]; M],
     rows: *const *const f32,
     Depth { taps, k, empty }: Depth,
     mut b: [*const f32; N],
     ahead: &mut Ahead,
 ) -> [[S::V; N]; M] {
-    let mut acc = [[simd.splat(0.0); N]; M];
     let Ahead { mut next, end } = *ahead;
     // SAFETY: the caller's promises.
     unsafe {
@@ -219,15 +219,22 @@ pub struct Operands<'a> {
     pub epilogue: Epilogue<'a>,
 }
 
-/// What happens to a sum before it is stored: `v·scale + x` etc., in the order of the fields.
+/// What a residual sum adds its branch to.
+#[derive(Clone, Copy, Debug)]
+pub enum Shortcut<'a> {
+    /// These pixels.
+    Of(View<'a>),
+    /// What the target holds.
+    InPlace,
+}
+
+/// What happens to a sum before it is stored, in the order of the fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// Added for each column.
     pub bias: Option<&'a [f32]>,
     /// `(x, scale)`: `v ← x + scale · v`.
-    pub residual: Option<(View<'a>, f32)>,
-    /// `v ← target + v`.
-    pub accumulate: bool,
+    pub residual: Option<(Shortcut<'a>, f32)>,
     /// `v ← max(v, 0)`, 0 too where `v` is subnormal; NaN stays NaN.
     pub relu: bool,
 }
@@ -237,7 +244,38 @@ impl Epilogue<'_> {
     /// If the operands do not fit `pixels` pixels of `n` columns.
     pub(super) fn check(&self, pixels: usize, n: usize) {
         assert!(self.bias.is_none_or(|b| b.len() == n));
-        assert!(self.residual.is_none_or(|(x, _)| x.channels() == n && x.pixels() == pixels));
+        if let Some((Shortcut::Of(x), _)) = self.residual {
+            assert!(x.channels() == n && x.pixels() == pixels);
+        }
+    }
+
+    /// Where column `first` of what is added to `pixel` lies.
+    #[inline(always)]
+    fn shortcut(x: Shortcut, target: &Pixels, pixel: usize, first: usize) -> *const f32 {
+        match x {
+            Shortcut::Of(x) => x.as_ptr().wrapping_add(pixel * x.stride() + first),
+            Shortcut::InPlace => target.ptr().wrapping_add(pixel * target.stride + first),
+        }
+    }
+
+    /// Asks for what the residual sums of `count` vectors from column `first` of `pixel` on read and write: they lie far
+    /// apart, and the sums would wait for them.
+    #[inline(always)]
+    pub(super) fn prefetch<S: Simd>(
+        &self,
+        simd: S,
+        target: &Pixels,
+        pixel: usize,
+        first: usize,
+        count: usize,
+    ) {
+        for v in 0..count {
+            let first = first + v * S::LANES;
+            if let Some((Shortcut::Of(x), _)) = self.residual {
+                simd.prefetch(x.as_ptr().wrapping_add(pixel * x.stride() + first));
+            }
+            simd.prefetch(Self::shortcut(Shortcut::InPlace, target, pixel, first));
+        }
     }
 
     /// Stores one vector of sums: columns `first ..` of `pixel`, of `n` in all.
@@ -255,25 +293,20 @@ impl Epilogue<'_> {
         n: usize,
     ) {
         let lanes = S::LANES.min(n - first);
-        let Epilogue { bias, residual, accumulate, relu } = *self;
+        let Epilogue { bias, residual, relu } = *self;
         // SAFETY: all extents were checked; `lanes` values from `first` on exist.
         unsafe {
-            let load = |p: *const f32| simd.load_first(p, lanes);
-            let at = target.ptr().add(pixel * target.stride + first);
             if let Some(bias) = bias {
-                value = simd.add(value, load(bias.as_ptr().add(first)));
+                value = simd.add(value, simd.load_first(bias.as_ptr().add(first), lanes));
             }
             if let Some((x, scale)) = residual {
-                value =
-                    simd.mul_add(value, simd.splat(scale), load(x.as_ptr().add(pixel * x.stride() + first)));
-            }
-            if accumulate {
-                value = simd.add(load(at), value);
+                let x = simd.load_first(Self::shortcut(x, target, pixel, first), lanes);
+                value = simd.mul_add(value, simd.splat(scale), x);
             }
             if relu {
                 value = simd.relu(value);
             }
-            simd.store_first(at, value, lanes);
+            simd.store_first(target.ptr().add(pixel * target.stride + first), value, lanes);
         }
     }
 }

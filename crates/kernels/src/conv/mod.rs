@@ -13,11 +13,13 @@ mod choose;
 mod gather;
 mod grad_weight;
 mod micro;
+mod strassen;
 mod winograd;
 
 pub use choose::Precision;
 use gather::{Gather, Part, Tap};
-pub use micro::{Epilogue, Operands};
+pub use micro::{Epilogue, Operands, Shortcut};
+use strassen::Strassen;
 use winograd::Winograd;
 
 use crate::{Isa, Pool, View, ViewMut};
@@ -72,12 +74,15 @@ pub enum Algorithm {
     /// Winograd's, with tiles of so many output rows and columns (1 along an axis where the kernel has one tap): fewer
     /// products at stride 1, larger errors for larger tiles.
     Winograd([usize; 2]),
+    /// Strassen's, one level: 7 products instead of 8 for 1×1 convolutions.
+    Strassen,
 }
 
 impl std::fmt::Display for Algorithm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Algorithm::Direct => f.pad("direct"),
+            Algorithm::Strassen => f.pad("strassen"),
             Algorithm::Winograd([y, x]) => f.pad(&format!("winograd {y}x{x}")),
         }
     }
@@ -95,26 +100,34 @@ pub struct Sibling<'a> {
     pub y: ViewMut<'a>,
 }
 
+/// How a convolution is computed forward.
+#[derive(Clone, Debug)]
+enum Method {
+    Direct,
+    Winograd(Winograd),
+    Strassen(Strassen),
+}
+
 /// A convolution ready to run: descriptor, order of work, length of packed weights. Any batch size.
 #[derive(Clone, Debug)]
 pub struct ConvPlan {
     shape: ConvShape,
-    winograd: Option<Winograd>,
+    method: Method,
     forward: Gather,
     grad_input: Vec<Gather>,
     zeros: Vec<f32>,
 }
 
-/// Convolutions of the same pictures `x`. Several are computed as one: each pixel is read once for all, and the cores
-/// have more to share. `next`: weights that are read afterwards.
+/// Convolutions of the same pictures `x`. Those of one algorithm are computed as one: each pixel is read once for all, and
+/// the cores have more to share. `next`: weights that are read afterwards.
 ///
 /// # Panics
-/// If several are not of the same input and window, or not all [`Algorithm::Direct`].
-pub fn forward<'a>(
+/// If several are not of the same input and window, or one of several is of [`Algorithm::Winograd`].
+pub fn forward(
     pool: &Pool,
     isa: Isa,
     x: View,
-    mut siblings: Vec<Sibling<'a>>,
+    mut siblings: Vec<Sibling>,
     next: &[f32],
     scratch: &mut [f32],
 ) {
@@ -122,18 +135,42 @@ pub fn forward<'a>(
         let Some(Sibling { plan, packed, epilogue, y }) = siblings.pop() else { return };
         return plan.forward(pool, isa, Operands { x, packed, next, epilogue }, y, scratch);
     }
+    let (direct, others): (Vec<_>, Vec<_>) =
+        siblings.into_iter().partition(|sibling| matches!(sibling.plan.method, Method::Direct));
+    let then = others.first().map_or(next, |sibling| sibling.packed);
+    together(pool, isa, x, direct, then, scratch);
+    together(pool, isa, x, others, next, scratch);
+}
+
+/// [`forward`] for convolutions of one algorithm that is not Winograd's.
+fn together<'a>(
+    pool: &Pool,
+    isa: Isa,
+    x: View,
+    siblings: Vec<Sibling<'a>>,
+    next: &[f32],
+    scratch: &mut [f32],
+) {
     let Some(first) = siblings.first().map(|sibling| sibling.plan) else { return };
     assert_eq!(x.channels(), first.shape.in_channels);
     let mut end = 0;
     let part = |Sibling { plan, packed, epilogue, y }: Sibling<'a>| {
         let same = ConvShape { out_channels: plan.shape.out_channels, ..first.shape };
-        assert!(plan.shape == same && plan.winograd.is_none(), "{:?} beside {:?}", plan.shape, first.shape);
-        let part = Part { panels: plan.forward.panels(), packed, epilogue, target: y.share(), first: end };
+        assert!(plan.shape == same, "{:?} beside {:?}", plan.shape, first.shape);
+        let panels = match &plan.method {
+            Method::Direct => plan.forward.panels(),
+            Method::Strassen(strassen) => strassen.panels(),
+            Method::Winograd(_) => panic!("{:?} has no sibling", plan.shape),
+        };
+        let part = Part { panels, packed, epilogue, target: y.share(), first: end };
         end = part.end();
         part
     };
     let parts: Vec<Part> = siblings.into_iter().map(part).collect();
-    first.forward.run_parts(pool, isa, x, &parts, next, &first.zeros);
+    match &first.method {
+        Method::Strassen(strassen) => strassen.run(pool, isa, x, &parts, next, scratch),
+        _ => first.forward.run_parts(pool, isa, x, &parts, next, &first.zeros),
+    }
 }
 
 impl ConvPlan {
@@ -143,11 +180,12 @@ impl ConvPlan {
     /// If the window does not fit or an extent is zero.
     pub fn with(shape: ConvShape, algorithm: Algorithm) -> Result<Self, &'static str> {
         shape.check();
-        let winograd = match algorithm {
-            Algorithm::Direct => None,
-            Algorithm::Winograd(tile) => Some(Winograd::new(shape, tile)?),
+        let method = match algorithm {
+            Algorithm::Direct => Method::Direct,
+            Algorithm::Winograd(tile) => Method::Winograd(Winograd::new(shape, tile)?),
+            Algorithm::Strassen => Method::Strassen(Strassen::new(shape)?),
         };
-        Ok(ConvPlan { winograd, ..ConvPlan::new(shape) })
+        Ok(ConvPlan { method, ..ConvPlan::new(shape) })
     }
 
     /// Plans `shape`, directly in all directions.
@@ -207,12 +245,16 @@ impl ConvPlan {
             .map(|[py, px]| phase(py, px))
             .collect();
         let zeros = vec![0.0; kernel[1] * in_channels.max(out_channels)];
-        ConvPlan { shape, winograd: None, forward, grad_input, zeros }
+        ConvPlan { shape, method: Method::Direct, forward, grad_input, zeros }
     }
 
     /// What computes it forward.
     pub fn algorithm(&self) -> Algorithm {
-        self.winograd.as_ref().map_or(Algorithm::Direct, |winograd| Algorithm::Winograd(winograd.tile()))
+        match &self.method {
+            Method::Direct => Algorithm::Direct,
+            Method::Winograd(winograd) => Algorithm::Winograd(winograd.tile()),
+            Method::Strassen(_) => Algorithm::Strassen,
+        }
     }
 
     /// What was planned.
@@ -222,19 +264,29 @@ impl ConvPlan {
 
     /// Length of the weights packed for [`Self::forward`].
     pub fn packed_len(&self) -> usize {
-        self.winograd.as_ref().map_or_else(|| self.forward.packed_len(), Winograd::packed_len)
+        match &self.method {
+            Method::Direct => self.forward.packed_len(),
+            Method::Winograd(winograd) => winograd.packed_len(),
+            Method::Strassen(strassen) => strassen.packed_len(),
+        }
     }
 
     /// Length of the scratch of [`Self::forward`] for `batch` pictures.
     pub fn scratch_len(&self, batch: usize, threads: usize) -> usize {
-        self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(batch, threads))
+        match &self.method {
+            Method::Direct => 0,
+            Method::Winograd(winograd) => winograd.scratch_len(batch, threads),
+            Method::Strassen(strassen) => strassen.scratch_len(threads),
+        }
     }
 
     /// Packs `weights` `[kh, kw, in, out]` for [`Self::forward`].
     pub fn pack(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.shape.weight_len());
-        if let Some(winograd) = &self.winograd {
-            return winograd.pack(pool, weights, packed);
+        match &self.method {
+            Method::Direct => {}
+            Method::Winograd(winograd) => return winograd.pack(pool, weights, packed),
+            Method::Strassen(strassen) => return strassen.pack(pool, weights, packed),
         }
         let (k, n) = (self.shape.in_channels, self.shape.out_channels);
         self.forward.pack(pool, packed, |tap, columns, panel, width| {
@@ -248,8 +300,14 @@ impl ConvPlan {
     /// `y = epilogue(conv(x))` for as many pictures as `x` holds.
     pub fn forward(&self, pool: &Pool, isa: Isa, operands: Operands, y: ViewMut, scratch: &mut [f32]) {
         assert_eq!(operands.x.channels(), self.shape.in_channels);
-        if let Some(winograd) = &self.winograd {
-            return winograd.run(pool, isa, operands, &self.zeros, y, scratch);
+        match &self.method {
+            Method::Direct => {}
+            Method::Winograd(winograd) => return winograd.run(pool, isa, operands, &self.zeros, y, scratch),
+            Method::Strassen(_) => {
+                let Operands { x, packed, next, epilogue } = operands;
+                let alone = Sibling { plan: self, packed, epilogue, y };
+                return together(pool, isa, x, vec![alone], next, scratch);
+            }
         }
         // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
         let ([_, kw], x) = (self.shape.kernel, operands.x);
@@ -297,7 +355,8 @@ impl ConvPlan {
         for phase in &self.grad_input {
             let (packed, others) = rest.split_at(phase.packed_len());
             rest = others;
-            let epilogue = Epilogue { accumulate, ..Epilogue::default() };
+            let residual = accumulate.then_some((Shortcut::InPlace, 1.0));
+            let epilogue = Epilogue { residual, ..Epilogue::default() };
             let operands = Operands { x: dy, packed, next: &[], epilogue };
             phase.run(pool, isa, operands, &self.zeros, dx.reborrow());
         }

@@ -40,7 +40,11 @@ pub(crate) fn gather(data: &[f32], channels: usize, gap: usize, what: &str) -> V
 
 /// Largest error of a tile over the standard deviation of the sums: it grows with the products along an axis.
 pub(crate) fn bound(algorithm: Algorithm, shape: ConvShape) -> f64 {
-    let Algorithm::Winograd(m) = algorithm else { return 0.0 };
+    let m = match algorithm {
+        Algorithm::Direct => return 0.0,
+        Algorithm::Strassen => return 5e-6,
+        Algorithm::Winograd(m) => m,
+    };
     match (0..2).map(|d| shape.stride * (m[d] - 1) + shape.kernel[d]).max() {
         Some(4) => 5e-6,
         Some(6) => 2e-5,

@@ -195,7 +195,9 @@ impl Task<'_> {
     ) {
         // SAFETY: the caller's promises.
         unsafe {
-            let acc = dot::<S, UNIT, N, STEP>(simd, rows, Depth { taps: 1, k, empty: 0 }, b, &mut self.ahead);
+            let zero = [[simd.splat(0.0); N]; UNIT];
+            let depth = Depth { taps: 1, k, empty: 0 };
+            let acc = dot::<S, UNIT, N, STEP>(simd, zero, rows, depth, b, &mut self.ahead);
             for (r, acc) in acc.into_iter().enumerate() {
                 for (v, acc) in acc.into_iter().enumerate() {
                     simd.store(m.add(r * columns + v * S::LANES), acc);
