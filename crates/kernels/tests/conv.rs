@@ -102,7 +102,8 @@ impl Case {
             gather(&y, co, gap, &what)
         };
         assert_eq!(forward(Epilogue::default(), f32::NAN), conv, "{what}: forward");
-        for (shortcut, before) in [(Shortcut::Of(View::dense(&skip, co)), f32::NAN), (Shortcut::InPlace, 4.0)] {
+        for (shortcut, before) in [(Shortcut::Of(View::dense(&skip, co)), f32::NAN), (Shortcut::InPlace, 4.0)]
+        {
             let full = Epilogue { bias: Some(&bias), residual: Some((shortcut, 0.5)), relu: true };
             let x = |i: usize| f64::from(if before.is_nan() { skip[i] } else { before });
             let value = |(i, &v): (usize, &f64)| (x(i) + 0.5 * (v + f64::from(bias[i % co]))).max(0.0);

@@ -122,7 +122,8 @@ impl Strassen {
             epilogue.check(target.pixels(), target.channels());
         }
         assert!(scratch.len() >= self.scratch_len(pool.threads()));
-        let (units, groups) = ((batch * self.pairs()).div_ceil(UNIT), parts.last().map_or(0, Part::end) / PAIR);
+        let (units, groups) =
+            ((batch * self.pairs()).div_ceil(UNIT), parts.last().map_or(0, Part::end) / PAIR);
         let chunks = units.div_ceil(self.most() / UNIT);
         let groups_of = TASKS.div_ceil(chunks).min(groups);
         let sums_len = self.most() * SUMS * self.half;
@@ -171,7 +172,8 @@ struct Task<'a> {
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let mut units = [Unit { rows: 0, pixels: [[0; 2]; UNIT], a: [[std::ptr::null(); UNIT]; PRODUCTS] }; UNITS];
+        let mut units =
+            [Unit { rows: 0, pixels: [[0; 2]; UNIT], a: [[std::ptr::null(); UNIT]; PRODUCTS] }; UNITS];
         let units = &mut units[..self.pairs.len().div_ceil(UNIT)];
         for (i, unit) in units.iter_mut().enumerate() {
             self.gather(i * UNIT, unit);

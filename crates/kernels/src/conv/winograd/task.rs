@@ -12,6 +12,9 @@ use crate::view::Pixels;
 /// Products of the largest tile.
 const POINTS: usize = 64;
 
+/// Tiles from the one that is stored to the one whose pixels are asked for.
+const AHEAD: usize = 2;
+
 /// One block of tiles by one pair of panels.
 pub(super) struct Task<'a> {
     pub(super) winograd: &'a Winograd,
@@ -79,6 +82,7 @@ impl Task<'_> {
             }
             self.multiply(simd, NY * NX);
             for (i, tile) in self.tiles.clone().enumerate() {
+                self.prefetch::<S, MY, MX>(simd, tile + AHEAD);
                 self.finish::<S, NY, MY, NX, MX>(simd, tile, i);
             }
         }
@@ -116,10 +120,17 @@ impl Task<'_> {
             }
         }
         let (depth, stride) = (self.blocks.depth, self.blocks.v_stride);
+        let to_next = step * MX * self.source.stride();
         for c in (0..in_channels).step_by(S::LANES) {
             let lanes = S::LANES.min(in_channels - c);
             // SAFETY: pixels have `in_channels` values, V has `depth` for each tile and ξ.
             unsafe {
+                // The columns that the next tile reads and this one does not.
+                for y in 0..NY {
+                    for x in NX - MX..NX {
+                        simd.prefetch(pixels[y * NX + x].wrapping_add(c + to_next));
+                    }
+                }
                 let load = |p: *const f32| simd.load_first(p.add(c), lanes);
                 let mut rows = [[simd.splat(0.0); NX]; NY];
                 for x in 0..NX {
@@ -202,6 +213,20 @@ impl Task<'_> {
                 for (v, acc) in acc.into_iter().enumerate() {
                     simd.store(m.add(r * columns + v * S::LANES), acc);
                 }
+            }
+        }
+    }
+
+    /// Asks for the pixels of `tile`, which need not exist, for the pair of panels.
+    #[inline(always)]
+    fn prefetch<S: Simd, const MY: usize, const MX: usize>(&self, simd: S, tile: usize) {
+        let [oh, ow] = self.winograd.shape.output();
+        let [n, ty, tx] = self.position(tile);
+        let first = self.panels.start * PANEL;
+        let vectors = (self.winograd.shape.out_channels - first).min(PAIR * PANEL).div_ceil(S::LANES);
+        for y in ty * MY..oh.min((ty + 1) * MY) {
+            for x in tx * MX..ow.min((tx + 1) * MX) {
+                self.epilogue.prefetch(simd, self.target, (n * oh + y) * ow + x, first, vectors);
             }
         }
     }
