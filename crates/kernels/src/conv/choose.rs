@@ -22,7 +22,7 @@ const SMALL: usize = 12;
 const STRIDED: usize = 1 << 16;
 
 /// Channels in from which on Strassen's products of half as many are long enough to pay for the sums.
-const DEEP: usize = 256;
+const DEEP: usize = 128;
 
 /// Outputs along an axis of every tile, the first the most exact.
 const TILES: [usize; 5] = [2, 3, 4, 6, 8];
