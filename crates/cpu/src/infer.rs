@@ -43,6 +43,8 @@ pub struct Needs {
     pub convolutions: usize,
     /// Those that are computed by Winograd's algorithm.
     pub winograd: usize,
+    /// Those that are computed by Strassen's.
+    pub strassen: usize,
     /// Bytes of the packed weights.
     pub packed_bytes: usize,
     /// Bytes of activations that a run holds.
@@ -56,9 +58,11 @@ impl Needs {
         let shapes = graph.ids().filter_map(|id| conv_shape(graph, id));
         let plans: Vec<ConvPlan> = shapes.map(|shape| ConvPlan::choose(shape, device.precision)).collect();
         let few = schedule.few(batch, device.pool.threads());
+        let count = |is: fn(Algorithm) -> bool| plans.iter().filter(|plan| is(plan.algorithm())).count();
         Needs {
             convolutions: plans.len(),
-            winograd: plans.iter().filter(|plan| plan.algorithm() != Algorithm::Direct).count(),
+            winograd: count(|algorithm| matches!(algorithm, Algorithm::Winograd(_))),
+            strassen: count(|algorithm| algorithm == Algorithm::Strassen),
             packed_bytes: plans.iter().map(ConvPlan::packed_len).sum::<usize>() * size_of::<f32>(),
             activation_bytes: schedule.activation_bytes(batch, few),
         }

@@ -107,6 +107,7 @@ fn a_network_as_text_and_as_json() {
     assert_eq!((&default["precision"], &exact["precision"]), (&"default".into(), &"exact".into()));
     let number = |of: &Value, key: &str| of[key].as_u64().unwrap();
     assert!(number(default, "winograd") >= 50 && number(exact, "winograd") == 0, "{default}");
+    assert!(number(default, "strassen") >= 20 && number(exact, "strassen") == 0, "{default}");
     // Without transforms they are the weights, less batch norms, and zeros where the last panel of columns is not full.
     let weights = 4.0 * graph.parameter_count() as f64;
     let bytes = number(exact, "packed_weights");

@@ -19,7 +19,7 @@ pub struct DeviceArgs {
 pub enum Accuracy {
     /// Sums of products alone, logits within 1e-5 of their standard deviation
     Exact,
-    /// Winograd convolutions, logits within 1e-4 of their standard deviation
+    /// Winograd's and Strassen's convolutions, logits within 1e-4 of their standard deviation
     #[default]
     Default,
 }

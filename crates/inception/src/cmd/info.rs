@@ -68,9 +68,10 @@ struct Inference {
     precision: &'static str,
     isa: &'static str,
     threads: usize,
-    /// Convolutions and linear layers, and those of them that Winograd's algorithm computes.
+    /// Convolutions and linear layers, and those of them that Winograd's and Strassen's algorithms compute.
     convolutions: usize,
     winograd: usize,
+    strassen: usize,
     /// Bytes.
     packed_weights: usize,
     activations: usize,
@@ -88,6 +89,7 @@ impl Inference {
                 threads: device.pool.threads(),
                 convolutions: needs.convolutions,
                 winograd: needs.winograd,
+                strassen: needs.strassen,
                 packed_weights: needs.packed_bytes,
                 activations: needs.activation_bytes,
             }
@@ -100,12 +102,16 @@ impl Inference {
 fn write_inference(out: &mut impl Write, inference: &[Inference], batch: usize) -> io::Result<()> {
     let Some(Inference { isa, threads, .. }) = inference.first() else { return Ok(()) };
     writeln!(out, "\ninference on this CPU ({isa}, {threads} threads), batch {batch}")?;
-    for Inference { precision, convolutions, winograd, packed_weights, activations, .. } in inference {
-        let how = match winograd {
-            0 => "sums of products alone".to_string(),
-            _ => format!("Winograd's algorithm in {winograd} of {convolutions} convolutions"),
+    for Inference { precision, convolutions, winograd, strassen, packed_weights, activations, .. } in
+        inference
+    {
+        let (how, digits) = match winograd + strassen {
+            0 => ("sums of products alone".to_string(), "1e-5"),
+            _ => {
+                let fast = format!("Winograd's algorithm in {winograd}, Strassen's in {strassen}");
+                (format!("{fast} of {convolutions} convolutions"), "1e-4")
+            }
         };
-        let digits = if *winograd == 0 { "1e-5" } else { "1e-4" };
         let [weights, values] = [packed_weights, activations].map(|&bytes| bytes as f64 / 1e6);
         writeln!(
             out,
