@@ -15,7 +15,7 @@ use inception_kernels::elementwise::{self, ResidualGrad};
 use inception_kernels::loss::cross_entropy;
 use inception_kernels::norm::{self, Affine, Normalized};
 use inception_kernels::pool2d::AvgEpilogue;
-use inception_kernels::{View, ViewMut};
+use inception_kernels::{Buffer, View, ViewMut};
 use rand::RngExt;
 
 use crate::device::Device;
@@ -34,21 +34,21 @@ pub struct Trainer {
     grad: Weights,
     average: Option<Weights>,
     state: State,
-    activations: Vec<Vec<f32>>,
-    gradients: Vec<Vec<f32>>,
-    scratch: Vec<f32>,
+    activations: Vec<Buffer>,
+    gradients: Vec<Buffer>,
+    scratch: Buffer,
 }
 
 /// What a node keeps between forward and backward.
 #[derive(Default)]
 struct Trained {
     conv: Option<ConvPlan>,
-    packed: Vec<f32>,
-    packed_grad: Vec<f32>,
+    packed: Buffer,
+    packed_grad: Buffer,
     /// Indices of its parameters among all, by role.
     params: Vec<(Role, usize)>,
     /// Output of a convolution in front of its batch norm.
-    y: Vec<f32>,
+    y: Buffer,
     mean: Vec<f32>,
     variance: Vec<f32>,
     affine: Affine,
@@ -76,7 +76,7 @@ impl Trainer {
             nodes[id.0].conv = conv_shape(graph, id).map(ConvPlan::new);
         }
         let layout = Layout::new(graph);
-        let buffers = || layout.sizes().iter().map(|_| Vec::new()).collect::<Vec<Vec<f32>>>();
+        let buffers = || layout.sizes().iter().map(|_| Buffer::default()).collect::<Vec<Buffer>>();
         Trainer {
             logits,
             nodes,
@@ -87,7 +87,7 @@ impl Trainer {
             state: State::new(&weights),
             average: None,
             weights,
-            scratch: Vec::new(),
+            scratch: Buffer::default(),
             graph: graph.clone(),
             device: device.clone(),
         }
@@ -124,7 +124,7 @@ impl Trainer {
         self.forward(input, n, options);
         let place = self.layout.place(self.logits);
         let (buffer, len) = (place.buffer, n * classes);
-        self.gradients[buffer].resize(len, 0.0);
+        self.gradients[buffer].resize(len);
         let logits = &self.activations[buffer][..len];
         let loss = cross_entropy(logits, labels, options.label_smoothing, &mut self.gradients[buffer][..len]);
         if !loss.mean.is_finite() {
@@ -154,7 +154,7 @@ impl Trainer {
     fn forward(&mut self, input: &[f32], n: usize, options: &StepOptions) {
         for id in self.graph.ids().take(self.logits.0 + 1) {
             let buffer = self.layout.place(self.layout.fused(id).unwrap_or(id)).buffer;
-            self.activations[buffer].resize(self.layout.sizes()[buffer] * n, 0.0);
+            self.activations[buffer].resize(self.layout.sizes()[buffer] * n);
             self.forward_node(id, input, n, options);
         }
     }
@@ -176,13 +176,13 @@ impl Trainer {
             Op::Input => out.copy_from_slice(input),
             Op::Conv { after: After::BnRelu | After::Bn, .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
-                kept.packed.resize(plan.packed_len(), 0.0);
+                kept.packed.resize(plan.packed_len());
                 let [kernel, gamma, beta] = [Role::Weight, Role::Gamma, Role::Beta]
                     .map(|role| weights.get(param(&kept.params, role)));
                 plan.pack(pool, kernel, &mut kept.packed);
                 let c = place.shape.c;
                 let pixels = n * place.shape.pixels();
-                kept.y.resize(pixels * c, 0.0);
+                kept.y.resize(pixels * c);
                 let y = ViewMut::dense(&mut kept.y, c);
                 let epilogue = Epilogue::default();
                 let operands =
@@ -191,14 +191,14 @@ impl Trainer {
                 let y = View::dense(&kept.y, c);
                 kept.mean.resize(c, 0.0);
                 kept.variance.resize(c, 0.0);
-                scratch.resize(scratch.len().max(norm::scratch_len(pixels, c)), 0.0);
+                scratch.resize(scratch.len().max(norm::scratch_len(pixels, c)));
                 norm::statistics(pool, isa, y, &mut kept.mean, &mut kept.variance, scratch);
                 kept.affine = Affine::new(gamma, beta, &kept.mean, &kept.variance, BN_EPSILON);
                 kept.affine.apply(pool, isa, y, has_relu(&node.op), place.view_mut(&mut out, 0..n));
             }
             Op::Conv { after: After::Bias, .. } | Op::Linear { .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
-                kept.packed.resize(plan.packed_len(), 0.0);
+                kept.packed.resize(plan.packed_len());
                 plan.pack(pool, weights.get(param(&kept.params, Role::Weight)), &mut kept.packed);
                 let bias = Some(weights.get(param(&kept.params, Role::Bias)));
                 let mut epilogue = Epilogue { bias, ..Epilogue::default() };
@@ -246,7 +246,7 @@ impl Trainer {
 
     fn backward(&mut self, n: usize) {
         for (buffer, &size) in self.gradients.iter_mut().zip(self.layout.sizes()) {
-            buffer.resize(size * n, 0.0);
+            buffer.resize(size * n);
         }
         // Whether a buffer holds a gradient already.
         let mut written = vec![false; self.gradients.len()];
@@ -285,7 +285,7 @@ impl Trainer {
             }
             Op::Conv { after: After::Bias, .. } | Op::Linear { .. } => {
                 let dy = place.view(&gradients[place.buffer], 0..n);
-                scratch.resize(scratch.len().max(norm::scratch_len(dy.pixels(), dy.channels())), 0.0);
+                scratch.resize(scratch.len().max(norm::scratch_len(dy.pixels(), dy.channels())));
                 norm::sums(pool, isa, dy, grad.get_mut(param(&kept.params, Role::Bias)), scratch);
             }
             _ => {}
@@ -298,12 +298,12 @@ impl Trainer {
             Op::Conv { .. } | Op::Linear { .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
                 let dy = place.view(&gradients[place.buffer], 0..n);
-                scratch.resize(scratch.len().max(plan.grad_weight_scratch_len(n)), 0.0);
+                scratch.resize(scratch.len().max(plan.grad_weight_scratch_len(n)));
                 let kernel = param(&kept.params, Role::Weight);
                 plan.grad_weight(pool, isa, x, dy, grad.get_mut(kernel), scratch);
                 // Nobody wants the gradient of the picture.
                 if !matches!(graph.node(input).op, Op::Input) {
-                    kept.packed_grad.resize(plan.grad_input_packed_len(), 0.0);
+                    kept.packed_grad.resize(plan.grad_input_packed_len());
                     plan.pack_grad_input(pool, weights.get(kernel), &mut kept.packed_grad);
                     let dx = x_place.view_mut(&mut dx, 0..n);
                     plan.grad_input(pool, isa, dy, &kept.packed_grad, accumulate, dx);
@@ -337,7 +337,7 @@ impl Trainer {
                 elementwise::global_avg_pool_grad(pool, isa, dy, accumulate, x_place.view_mut(&mut dx, 0..n));
             }
             Op::Dropout { .. } => {
-                for ((dx, dy), m) in dx.iter_mut().zip(&gradients[place.buffer]).zip(&kept.mask) {
+                for ((dx, dy), m) in dx.iter_mut().zip(&*gradients[place.buffer]).zip(&kept.mask) {
                     *dx = dy * m + if accumulate { *dx } else { 0.0 };
                 }
             }
