@@ -152,38 +152,76 @@ impl Gather {
         if self.taps.is_empty() && parts.iter().all(in_place) {
             return;
         }
-        let (units, pairs) = (self.rows(batch).div_ceil(UNIT), parts.last().map_or(0, Part::end) / PAIR);
+        let units = self.rows(batch).div_ceil(UNIT);
         let most = (POINTERS / BLOCK / self.taps.len().max(1))
             .min(ROW_BYTES / (4 * self.k) / BLOCK)
             .clamp(1, BLOCKS);
-        // Chunks within what a task can hold; where they are few, groups of panels make enough tasks.
-        let chunks = units.div_ceil(most * BLOCK / UNIT);
-        let groups = TASKS.div_ceil(chunks).min(pairs);
+        let split = Split::new(units, most * BLOCK / UNIT, parts);
         let weights: usize = parts.iter().map(|part| part.packed.len()).sum();
         let heavy = weights > 2 * source.pixels() * source.channels();
-        pool.run(chunks * groups, |task| {
+        pool.run(split.tasks(), |task| {
             // A thread begins with a share of neighbouring tasks: with weights of its own where they are many, so that each
             // is read by one thread, else with rows of its own.
-            let (i, group) =
-                if heavy { (task % chunks, task / chunks) } else { (task / groups, task % groups) };
-            let rows = scaled(part(i, chunks, units), UNIT);
-            let panels = scaled(part(group, groups, pairs), PAIR);
-            let behind =
-                if group + 1 == groups { 0..0 } else { scaled(part(group + 1, groups, pairs), PAIR) };
-            let behind = parts.iter().map(|part| part.weights(&behind)).find(|weights| !weights.is_empty());
-            let behind = behind.unwrap_or(&[]);
-            // The chunks of a group fetch what follows together, unless one thread goes through all groups.
-            let share = if heavy || behind.is_empty() { [i, chunks] } else { [0, 1] };
+            let [chunk, group] = if heavy {
+                [task % split.chunks, task / split.chunks]
+            } else {
+                [task / split.groups, task % split.groups]
+            };
+            let rows = split.rows(chunk);
             isa.run(Task {
                 gather: self,
                 source: &source,
-                ahead: Ahead::new(behind, next, share),
+                ahead: split.ahead([chunk, group], parts, next, heavy),
                 zeros,
                 parts,
                 rows: rows.start..rows.end.min(self.rows(batch)),
-                panels,
+                panels: split.panels(group),
             });
         });
+    }
+}
+
+/// How rows and columns are dealt out to tasks: chunks of units of rows by groups of pairs of panels.
+pub(super) struct Split {
+    units: usize,
+    pairs: usize,
+    pub(super) chunks: usize,
+    pub(super) groups: usize,
+}
+
+impl Split {
+    /// Chunks of `most` units at most; where they are few, groups of panels make enough tasks.
+    pub(super) fn new(units: usize, most: usize, parts: &[Part]) -> Self {
+        let pairs = parts.last().map_or(0, Part::end) / PAIR;
+        let chunks = units.div_ceil(most);
+        Split { units, pairs, chunks, groups: TASKS.div_ceil(chunks).min(pairs) }
+    }
+    pub(super) fn tasks(&self) -> usize {
+        self.chunks * self.groups
+    }
+    /// Rows of a chunk, to the end of the last unit.
+    pub(super) fn rows(&self, chunk: usize) -> Range<usize> {
+        scaled(part(chunk, self.chunks, self.units), UNIT)
+    }
+    /// Panels of a group.
+    pub(super) fn panels(&self, group: usize) -> Range<usize> {
+        scaled(part(group, self.groups, self.pairs), PAIR)
+    }
+    /// What a task fetches: the next group's weights, or those behind this convolution. `heavy`: a thread has groups of its
+    /// own, not chunks.
+    pub(super) fn ahead(
+        &self,
+        [chunk, group]: [usize; 2],
+        parts: &[Part],
+        next: &[f32],
+        heavy: bool,
+    ) -> Ahead {
+        let panels = if group + 1 == self.groups { 0..0 } else { self.panels(group + 1) };
+        let behind = parts.iter().map(|part| part.weights(&panels)).find(|weights| !weights.is_empty());
+        let behind = behind.unwrap_or(&[]);
+        // The chunks of a group fetch what follows together, unless one thread goes through all groups.
+        let share = if heavy || behind.is_empty() { [chunk, self.chunks] } else { [0, 1] };
+        Ahead::new(behind, next, share)
     }
 }
 
@@ -209,7 +247,7 @@ impl Part<'_> {
         own(panels.start)..own(panels.end)
     }
     /// Its weights among those of `panels` of all parts.
-    pub(super) fn weights(&self, panels: &Range<usize>) -> &[f32] {
+    fn weights(&self, panels: &Range<usize>) -> &[f32] {
         let own = self.own(panels);
         if own.is_empty() {
             return &[];

@@ -258,7 +258,7 @@ impl Epilogue<'_> {
         }
     }
 
-    /// Asks for what the residual sums of `count` vectors from column `first` of `pixel` on read and write: they lie far
+    /// Asks for what [`Self::store`] reads and writes for `count` vectors from column `first` of `pixel` on: pixels lie far
     /// apart, and the sums would wait for them.
     #[inline(always)]
     pub(super) fn prefetch<S: Simd>(

@@ -14,15 +14,14 @@
 //! That is Winograd's form with 15 additions. A product goes on where the one before it left its sums, in registers, so
 //! the additions of C cost nothing; a picture is paired with itself alone, so no other picture of a batch changes its bits.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use std::ops::Range;
-
 use super::ConvShape;
-use super::gather::Part;
-use super::micro::{Ahead, Depth, PAIR, PANEL, Panels, TASKS, UNIT, dot};
+use super::gather::{Part, Split};
+use super::micro::{Ahead, Depth, PAIR, PANEL, Panels, UNIT, dot};
 use crate::isa::{Kernel, Simd, WIDEST};
-use crate::view::{Parts, part};
+use crate::view::Parts;
 use crate::{Isa, Pool, View};
 
 /// Products of quarters, in the order in which they are computed.
@@ -122,33 +121,22 @@ impl Strassen {
             epilogue.check(target.pixels(), target.channels());
         }
         assert!(scratch.len() >= self.scratch_len(pool.threads()));
-        let (units, groups) =
-            ((batch * self.pairs()).div_ceil(UNIT), parts.last().map_or(0, Part::end) / PAIR);
-        let chunks = units.div_ceil(self.most() / UNIT);
-        let groups_of = TASKS.div_ceil(chunks).min(groups);
+        let pairs = batch * self.pairs();
+        let split = Split::new(pairs.div_ceil(UNIT), self.most() / UNIT, parts);
         let sums_len = self.most() * SUMS * self.half;
         let sums = Parts::new(&mut scratch[..pool.threads() * sums_len]);
         // The chunk whose sums each thread has made.
         let held: Vec<AtomicUsize> = (0..pool.threads()).map(|_| AtomicUsize::new(usize::MAX)).collect();
-        pool.run_on(chunks * groups_of, |worker, task| {
-            let (chunk, group) = (task / groups_of, task % groups_of);
-            let scaled = |range: Range<usize>, by: usize| range.start * by..range.end * by;
-            let pairs = scaled(part(chunk, chunks, units), UNIT);
-            let panels = scaled(part(group, groups_of, groups), PAIR);
-            let behind = if group + 1 == groups_of {
-                &[]
-            } else {
-                let behind = scaled(part(group + 1, groups_of, groups), PAIR);
-                parts.iter().map(|part| part.weights(&behind)).find(|w| !w.is_empty()).unwrap_or(&[])
-            };
-            let share = if behind.is_empty() { [chunk, chunks] } else { [0, 1] };
+        pool.run_on(split.tasks(), |worker, task| {
+            let (chunk, group) = (task / split.groups, task % split.groups);
+            let rows = split.rows(chunk);
             isa.run(Task {
                 strassen: self,
                 source: &source,
                 parts,
-                ahead: Ahead::new(behind, next, share),
-                pairs: pairs.start..pairs.end.min(batch * self.pairs()),
-                panels,
+                ahead: split.ahead([chunk, group], parts, next, false),
+                pairs: rows.start..rows.end.min(pairs),
+                panels: split.panels(group),
                 adds: held[worker].swap(chunk, Ordering::Relaxed) != chunk,
                 sums: sums.pointer(worker * sums_len..(worker + 1) * sums_len),
             });
