@@ -12,7 +12,7 @@ pub struct Device {
     pub isa: Isa,
     /// Their threads.
     pub pool: Arc<Pool>,
-    /// What inference may trade for speed; training never does.
+    /// What inference and training may trade for speed.
     pub precision: Precision,
 }
 

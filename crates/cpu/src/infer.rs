@@ -351,11 +351,11 @@ fn fold(
             for row in kernel.chunks(affine.scale.len()) {
                 folded.extend(row.iter().zip(&affine.scale).map(|(w, s)| w * s));
             }
-            plan.pack(&device.pool, folded, &mut packed);
+            plan.pack(&device.pool, device.isa, folded, &mut packed);
             affine.shift
         }
         _ => {
-            plan.pack(&device.pool, kernel, &mut packed);
+            plan.pack(&device.pool, device.isa, kernel, &mut packed);
             get(Role::Bias).expect("a convolution without batch norm has a bias").to_vec()
         }
     };

@@ -56,7 +56,7 @@ impl Model {
         let mut y = Buffer::zeroed(batch * shape.output()[0] * shape.output()[1] * shape.out_channels);
         let mut measure = |plan: &ConvPlan| {
             let mut packed = Buffer::zeroed(plan.packed_len());
-            plan.pack(pool, &weights, &mut packed);
+            plan.pack(pool, isa, &weights, &mut packed);
             let mut scratch = Buffer::zeroed(plan.scratch_len(batch, pool.threads()));
             let mut times: Vec<Duration> = (0..runs.max(1) + 1)
                 .map(|_| {

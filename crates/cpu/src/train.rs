@@ -10,7 +10,7 @@
 //! changed before loss and gradient norm are known to be finite.
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Param, Role, Weights, stream};
-use inception_kernels::conv::{ConvPlan, Epilogue, Operands, Shortcut};
+use inception_kernels::conv::{ConvPlan, Epilogue, GradInput, GradWeight, Operands, Shortcut};
 use inception_kernels::elementwise::{self, ResidualGrad};
 use inception_kernels::loss::cross_entropy;
 use inception_kernels::norm::{self, Affine, Normalized};
@@ -43,6 +43,8 @@ pub struct Trainer {
 #[derive(Default)]
 struct Trained {
     conv: Option<ConvPlan>,
+    grad_input: Option<GradInput>,
+    grad_weight: Option<GradWeight>,
     packed: Buffer,
     packed_grad: Buffer,
     /// Indices of its parameters among all, by role.
@@ -73,7 +75,10 @@ impl Trainer {
             nodes[node.0].params.push((role, i));
         }
         for id in graph.ids() {
-            nodes[id.0].conv = conv_shape(graph, id).map(ConvPlan::new);
+            let shape = conv_shape(graph, id);
+            nodes[id.0].conv = shape.map(|shape| ConvPlan::choose(shape, device.precision));
+            nodes[id.0].grad_input = shape.map(|shape| GradInput::choose(shape, device.precision));
+            nodes[id.0].grad_weight = shape.map(|shape| GradWeight::choose(shape, device.precision));
         }
         let layout = Layout::new(graph);
         let buffers = || layout.sizes().iter().map(|_| Buffer::default()).collect::<Vec<Buffer>>();
@@ -179,7 +184,7 @@ impl Trainer {
                 kept.packed.resize(plan.packed_len());
                 let [kernel, gamma, beta] = [Role::Weight, Role::Gamma, Role::Beta]
                     .map(|role| weights.get(param(&kept.params, role)));
-                plan.pack(pool, kernel, &mut kept.packed);
+                plan.pack(pool, isa, kernel, &mut kept.packed);
                 let c = place.shape.c;
                 let pixels = n * place.shape.pixels();
                 kept.y.resize(pixels * c);
@@ -187,7 +192,8 @@ impl Trainer {
                 let epilogue = Epilogue::default();
                 let operands =
                     Operands { x: source(node.inputs[0]), packed: &kept.packed, next: &[], epilogue };
-                plan.forward(pool, isa, operands, y, &mut []);
+                scratch.resize(scratch.len().max(plan.scratch_len(n, pool.threads())));
+                plan.forward(pool, isa, operands, y, scratch);
                 let y = View::dense(&kept.y, c);
                 kept.mean.resize(c, 0.0);
                 kept.variance.resize(c, 0.0);
@@ -199,7 +205,7 @@ impl Trainer {
             Op::Conv { after: After::Bias, .. } | Op::Linear { .. } => {
                 let plan = kept.conv.as_ref().expect("a convolution has a plan");
                 kept.packed.resize(plan.packed_len());
-                plan.pack(pool, weights.get(param(&kept.params, Role::Weight)), &mut kept.packed);
+                plan.pack(pool, isa, weights.get(param(&kept.params, Role::Weight)), &mut kept.packed);
                 let bias = Some(weights.get(param(&kept.params, Role::Bias)));
                 let mut epilogue = Epilogue { bias, ..Epilogue::default() };
                 if let Op::Residual { scale, relu } = graph.node(target).op {
@@ -208,7 +214,8 @@ impl Trainer {
                 }
                 let operands =
                     Operands { x: source(node.inputs[0]), packed: &kept.packed, next: &[], epilogue };
-                plan.forward(pool, isa, operands, place.view_mut(&mut out, 0..n), &mut []);
+                scratch.resize(scratch.len().max(plan.scratch_len(n, pool.threads())));
+                plan.forward(pool, isa, operands, place.view_mut(&mut out, 0..n), scratch);
             }
             Op::MaxPool { size, stride, pad } => {
                 let shape = pool_shape(graph.input_shape(id), size, stride, pad);
@@ -296,17 +303,19 @@ impl Trainer {
         match node.op {
             Op::Input => {}
             Op::Conv { .. } | Op::Linear { .. } => {
-                let plan = kept.conv.as_ref().expect("a convolution has a plan");
+                let plan = kept.grad_weight.as_ref().expect("a convolution has a plan");
                 let dy = place.view(&gradients[place.buffer], 0..n);
-                scratch.resize(scratch.len().max(plan.grad_weight_scratch_len(n)));
+                scratch.resize(scratch.len().max(plan.scratch_len(n)));
                 let kernel = param(&kept.params, Role::Weight);
-                plan.grad_weight(pool, isa, x, dy, grad.get_mut(kernel), scratch);
+                plan.run(pool, isa, x, dy, false, grad.get_mut(kernel), scratch);
                 // Nobody wants the gradient of the picture.
                 if !matches!(graph.node(input).op, Op::Input) {
-                    kept.packed_grad.resize(plan.grad_input_packed_len());
-                    plan.pack_grad_input(pool, weights.get(kernel), &mut kept.packed_grad);
+                    let plan = kept.grad_input.as_ref().expect("a convolution has a plan");
+                    kept.packed_grad.resize(plan.packed_len());
+                    plan.pack(pool, isa, weights.get(kernel), &mut kept.packed_grad);
                     let dx = x_place.view_mut(&mut dx, 0..n);
-                    plan.grad_input(pool, isa, dy, &kept.packed_grad, accumulate, dx);
+                    scratch.resize(scratch.len().max(plan.scratch_len(n, pool.threads())));
+                    plan.run(pool, isa, dy, &kept.packed_grad, accumulate, dx, scratch);
                 }
             }
             Op::MaxPool { size, stride, pad } => {

@@ -7,7 +7,8 @@ mod common;
 
 use common::{bound, gather, integers, real, spread};
 use inception_kernels::conv::{
-    self, Algorithm, ConvPlan, ConvShape, Epilogue, Operands, Precision, Shortcut, Sibling,
+    self, Algorithm, ConvPlan, ConvShape, Epilogue, GradInput, GradWeight, Operands, Precision, Shortcut,
+    Sibling,
 };
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
@@ -93,7 +94,7 @@ impl Case {
         let (x_wide, dy_wide) = (spread(&x, ci, gap), spread(&dy, co, gap));
         let (x_view, dy_view) = (View::new(&x_wide, ci, ci + gap), View::new(&dy_wide, co, co + gap));
         let mut packed = vec![f32::NAN; plan.packed_len()];
-        plan.pack(&pool, &w, &mut packed);
+        plan.pack(&pool, isa, &w, &mut packed);
         let conv = reference::conv(&window, [ci, co], &x, &w);
         let forward = |epilogue: Epilogue, before: f32| {
             let mut y = spread(&vec![before; dy.len()], co, gap);
@@ -112,19 +113,27 @@ impl Case {
         }
 
         let [dx_reference, dw_reference] = reference::conv_grad(&window, [ci, co], &x, &w, &dy);
-        let mut packed = vec![f32::NAN; plan.grad_input_packed_len()];
-        plan.pack_grad_input(&pool, &w, &mut packed);
+        let plan = GradInput::choose(shape, Precision::Exact);
+        let mut packed = vec![f32::NAN; plan.packed_len()];
+        plan.pack(&pool, isa, &w, &mut packed);
         for (accumulate, before) in [(false, f32::NAN), (true, 2.0)] {
             let mut dx = spread(&vec![before; x.len()], ci, gap);
-            plan.grad_input(&pool, isa, dy_view, &packed, accumulate, ViewMut::new(&mut dx, ci, ci + gap));
+            let dx_view = ViewMut::new(&mut dx, ci, ci + gap);
+            plan.run(&pool, isa, dy_view, &packed, accumulate, dx_view, &mut []);
             let add = if accumulate { 2.0 } else { 0.0 };
             let expected: Vec<f64> = dx_reference.iter().map(|v| v + add).collect();
             assert_eq!(gather(&dx, ci, gap, &what), expected, "{what}: grad input, accumulate {accumulate}");
         }
-        let mut scratch = vec![f32::NAN; plan.grad_weight_scratch_len(batch)];
-        let mut dw = vec![f32::NAN; w.len()];
-        plan.grad_weight(&pool, isa, x_view, dy_view, &mut dw, &mut scratch);
-        assert_eq!(dw.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(), dw_reference, "{what}: grad weight");
+        let plan = GradWeight::choose(shape, Precision::Exact);
+        for (accumulate, before) in [(false, f32::NAN), (true, 2.0)] {
+            let mut scratch = vec![f32::NAN; plan.scratch_len(batch)];
+            let mut dw = vec![before; w.len()];
+            plan.run(&pool, isa, x_view, dy_view, accumulate, &mut dw, &mut scratch);
+            let add = if accumulate { 2.0 } else { 0.0 };
+            let expected: Vec<f64> = dw_reference.iter().map(|v| v + add).collect();
+            let found: Vec<f64> = dw.iter().map(|&v| f64::from(v)).collect();
+            assert_eq!(found, expected, "{what}: grad weight, accumulate {accumulate}");
+        }
     }
 }
 
@@ -157,7 +166,7 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
         let run = |threads: usize| {
             let pool = Pool::new(threads);
             let mut packed = vec![0.0; plan.packed_len()];
-            plan.pack(&pool, &w, &mut packed);
+            plan.pack(&pool, isa, &w, &mut packed);
             let mut y = vec![0.0; dy.len()];
             let operands = Operands {
                 x: View::dense(&x, 24),
@@ -166,9 +175,13 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
                 epilogue: Epilogue::default(),
             };
             plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 40), &mut []);
-            let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.grad_weight_scratch_len(batch)]);
-            plan.grad_weight(&pool, isa, View::dense(&x, 24), View::dense(&dy, 40), &mut dw, &mut scratch);
-            y.iter().chain(&dw).map(|v| v.to_bits()).collect::<Vec<_>>()
+            let gradients = GradWeight::all(shape).into_iter().flat_map(|plan| {
+                let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.scratch_len(batch)]);
+                let (x, dy) = (View::dense(&x, 24), View::dense(&dy, 40));
+                plan.run(&pool, isa, x, dy, false, &mut dw, &mut scratch);
+                dw
+            });
+            y.into_iter().chain(gradients).map(f32::to_bits).collect::<Vec<_>>()
         };
         let one = run(1);
         assert!([2, 3, 8].iter().all(|&threads| run(threads) == one), "{}", isa.name());
@@ -193,7 +206,7 @@ fn siblings_have_the_bits_that_each_has_alone() {
         let bias = real(130, 2);
         let packed: [Vec<f32>; 6] = std::array::from_fn(|i| {
             let mut packed = vec![0.0; plans[i].packed_len()];
-            plans[i].pack(&pool, &real(c * columns[i], 3 + i as u64), &mut packed);
+            plans[i].pack(&pool, isa, &real(c * columns[i], 3 + i as u64), &mut packed);
             packed
         });
         let empty = || columns.map(|n| spread(&vec![0.0; pixels * n], n, gap));
@@ -229,7 +242,7 @@ fn subnormal_sums_are_zero_behind_the_relu() {
     let weight = |i: usize| if i.is_multiple_of(2) { f32::MIN_POSITIVE } else { 0.75 * f32::MIN_POSITIVE };
     let weights: Vec<f32> = (0..20).map(weight).collect();
     let mut packed = vec![0.0; plan.packed_len()];
-    plan.pack(&pool, &weights, &mut packed);
+    plan.pack(&pool, Isa::best(), &weights, &mut packed);
     for isa in Isa::all() {
         let run = |relu: bool| {
             let (mut y, epilogue) = ([9.0; 20], Epilogue { relu, ..Epilogue::default() });
@@ -250,7 +263,7 @@ fn nan_survives_the_relu() {
     let plan = ConvPlan::new(shape);
     let pool = Pool::new(1);
     let mut packed = vec![0.0; plan.packed_len()];
-    plan.pack(&pool, &[1.0; 9], &mut packed);
+    plan.pack(&pool, Isa::best(), &[1.0; 9], &mut packed);
     for isa in Isa::all() {
         let mut y = [0.0; 9];
         let relu = Epilogue { relu: true, ..Epilogue::default() };
@@ -285,7 +298,7 @@ impl Case {
                 let what = format!("{} by {algorithm} on {} with {threads} threads", self.name, isa.name());
                 let (mut packed, mut scratch) =
                     (vec![f32::NAN; plan.packed_len()], vec![f32::NAN; plan.scratch_len(batch, threads)]);
-                plan.pack(&pool, &w, &mut packed);
+                plan.pack(&pool, isa, &w, &mut packed);
                 let x_view = View::new(&x_wide, ci, ci + gap);
                 let mut run = |epilogue: Epilogue, before: f32| {
                     let mut y = spread(&vec![before; sums.len()], co, gap);
@@ -307,6 +320,62 @@ impl Case {
                 }
             })
             .count()
+    }
+}
+
+impl Case {
+    /// Both gradients by all other algorithms than the direct one; how many there are.
+    fn check_fast_gradients(&self, isa: Isa, threads: usize) -> usize {
+        let Case { shape, batch, gap, .. } = *self;
+        let window =
+            Window { batch, input: shape.input, size: shape.kernel, stride: shape.stride, pad: shape.pad };
+        let (ci, co) = (shape.in_channels, shape.out_channels);
+        let (x, w) = (real(batch * shape.input[0] * shape.input[1] * ci, 1), real(shape.weight_len(), 2));
+        let dy = real(batch * shape.output()[0] * shape.output()[1] * co, 3);
+        let [dx_reference, dw_reference] = reference::conv_grad(&window, [ci, co], &x, &w, &dy);
+        let (x_wide, dy_wide) = (spread(&x, ci, gap), spread(&dy, co, gap));
+        let (x_view, dy_view) = (View::new(&x_wide, ci, ci + gap), View::new(&dy_wide, co, co + gap));
+        let pool = Pool::new(threads);
+        let what = |of: &str, by: Algorithm| format!("{}: {of} by {by} on {}", self.name, isa.name());
+        let close = |found: &[f64], expected: &[f64], by: Algorithm, what: &str| {
+            let spread = (expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64).sqrt();
+            for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+                let error = (found - expected).abs();
+                assert!(error < bound(by, shape) * spread, "{what}: {found} instead of {expected} at {i}");
+            }
+        };
+        let inputs = GradInput::all(shape).into_iter().filter(|plan| plan.algorithm() != Algorithm::Direct);
+        let inputs = inputs.map(|plan| {
+            let what = what("gradient of the input", plan.algorithm());
+            let mut packed = vec![f32::NAN; plan.packed_len()];
+            plan.pack(&pool, isa, &w, &mut packed);
+            let mut scratch = vec![f32::NAN; plan.scratch_len(batch, threads)];
+            let mut dx = spread(&vec![f32::NAN; x.len()], ci, gap);
+            let dx_view = ViewMut::new(&mut dx, ci, ci + gap);
+            plan.run(&pool, isa, dy_view, &packed, false, dx_view, &mut scratch);
+            close(&gather(&dx, ci, gap, &what), &dx_reference, plan.algorithm(), &what);
+        });
+        let weights = GradWeight::all(shape).into_iter().filter(|plan| plan.algorithm() != Algorithm::Direct);
+        let weights = weights.map(|plan| {
+            let what = what("gradient of the weights", plan.algorithm());
+            let mut scratch = vec![f32::NAN; plan.scratch_len(batch)];
+            let mut dw = vec![f32::NAN; w.len()];
+            plan.run(&pool, isa, x_view, dy_view, false, &mut dw, &mut scratch);
+            let dw: Vec<f64> = dw.into_iter().map(f64::from).collect();
+            close(&dw, &dw_reference, plan.algorithm(), &what);
+        });
+        inputs.count() + weights.count()
+    }
+}
+
+#[test]
+fn gradients_by_fast_algorithms_are_close_to_the_reference() {
+    for isa in Isa::all() {
+        for threads in [1, 3] {
+            let cases = CASES.iter().chain(MAPS);
+            let count: usize = cases.map(|case| case.check_fast_gradients(isa, threads)).sum();
+            assert!(count > 70, "{count} were checked");
+        }
     }
 }
 
@@ -347,7 +416,7 @@ fn fast_algorithms_have_the_same_bits_on_any_number_of_threads_and_in_any_batch(
             let run = |threads: usize, pictures: usize| {
                 let pool = Pool::new(threads);
                 let mut packed = vec![0.0; plan.packed_len()];
-                plan.pack(&pool, &w, &mut packed);
+                plan.pack(&pool, isa, &w, &mut packed);
                 let mut scratch = vec![f32::NAN; plan.scratch_len(pictures, threads)];
                 x.chunks(pictures * picture)
                     .flat_map(|x| {

@@ -12,7 +12,9 @@ mod common;
 use std::sync::LazyLock;
 
 use common::{FILLER, bound, gather, integers, real, spread};
-use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Operands, Shortcut};
+use inception_kernels::conv::{
+    Algorithm, ConvPlan, ConvShape, Epilogue, GradInput, GradWeight, Operands, Shortcut,
+};
 use inception_kernels::pool2d::{AvgEpilogue, PoolShape};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
@@ -189,9 +191,9 @@ impl Conv {
         let (x_wide, residual) =
             (self.x.lay(&x, ci), self.residual.map(|slice| (slice, slice.lay(&skip, co))));
         for plan in ConvPlan::all(shape) {
-            let mut packed = vec![f32::NAN; plan.packed_len()];
-            plan.pack(&POOLS[1], &w, &mut packed);
             for isa in Isa::all() {
+                let mut packed = vec![f32::NAN; plan.packed_len()];
+                plan.pack(&POOLS[1], isa, &w, &mut packed);
                 let what = format!("{} on {}", plan.algorithm(), isa.name());
                 let found = on_all_pools(&what, |pool| {
                     let mut scratch = vec![f32::NAN; plan.scratch_len(batch, pool.threads())];
@@ -236,30 +238,46 @@ impl Conv {
 
         let (x_wide, dy_wide) = (self.x.lay(&x, ci), self.y.lay(&dy, co));
         let (x_view, dy_view) = (self.x.view(&x_wide, ci), self.y.view(&dy_wide, co));
-        let plan = ConvPlan::new(shape);
-        let mut packed = vec![f32::NAN; plan.grad_input_packed_len()];
-        plan.pack_grad_input(&POOLS[1], &w, &mut packed);
-        for isa in Isa::all() {
-            let what = format!("gradient of the input on {}", isa.name());
+        let norm = |v: &[f32]| (v.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / v.len() as f64).sqrt();
+        let tolerance = |by: Algorithm, terms: usize, operands: [&[f32]; 2], absolute: f64| match by {
+            Algorithm::Direct => self.rounding(terms, absolute),
+            by => {
+                let spread = (terms as f64).sqrt() * norm(operands[0]) * norm(operands[1]);
+                bound(by, shape) * spread + 8.0 * ROUNDING * absolute
+            }
+        };
+        for (isa, plan) in
+            Isa::all().into_iter().flat_map(|isa| GradInput::all(shape).into_iter().map(move |p| (isa, p)))
+        {
+            let what = format!("gradient of the input by {} on {}", plan.algorithm(), isa.name());
+            let mut packed = vec![f32::NAN; plan.packed_len()];
+            plan.pack(&POOLS[1], isa, &w, &mut packed);
             let found = on_all_pools(&what, |pool| {
                 let before = if self.accumulate { before.clone() } else { vec![f32::NAN; before.len()] };
                 let mut dx = self.x.lay(&before, ci);
-                plan.grad_input(pool, isa, dy_view, &packed, self.accumulate, self.x.view_mut(&mut dx, ci));
+                let mut scratch = vec![f32::NAN; plan.scratch_len(batch, pool.threads())];
+                let dx_view = self.x.view_mut(&mut dx, ci);
+                plan.run(pool, isa, dy_view, &packed, self.accumulate, dx_view, &mut scratch);
                 dx
             });
             let terms = w.len() / ci;
-            let tolerance = |i: usize| self.rounding(terms, started(i).abs() + dx_absolute[i]);
+            let tolerance =
+                |i: usize| tolerance(plan.algorithm(), terms, [&dy, &w], started(i).abs() + dx_absolute[i]);
             assert_within(&self.x.read(&found, ci, &what), &dx_expected, tolerance, &what);
-
-            let what = format!("gradient of the weights on {}", isa.name());
+        }
+        for (isa, plan) in
+            Isa::all().into_iter().flat_map(|isa| GradWeight::all(shape).into_iter().map(move |p| (isa, p)))
+        {
+            let what = format!("gradient of the weights by {} on {}", plan.algorithm(), isa.name());
             let found = on_all_pools(&what, |pool| {
-                let mut scratch = vec![f32::NAN; plan.grad_weight_scratch_len(batch)];
+                let mut scratch = vec![f32::NAN; plan.scratch_len(batch)];
                 let mut dw = vec![f32::NAN; w.len()];
-                plan.grad_weight(pool, isa, x_view, dy_view, &mut dw, &mut scratch);
+                plan.run(pool, isa, x_view, dy_view, false, &mut dw, &mut scratch);
                 dw
             });
             let found: Vec<f64> = found.into_iter().map(f64::from).collect();
-            let tolerance = |i: usize| self.rounding(batch * oh * ow, dw_absolute[i]);
+            let terms = batch * oh * ow;
+            let tolerance = |i: usize| tolerance(plan.algorithm(), terms, [&x, &dy], dw_absolute[i]);
             assert_within(&found, &dw_expected, tolerance, &what);
         }
     }

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inception_kernels::conv::{Algorithm, ConvPlan, ConvShape, Epilogue, Operands};
+use inception_kernels::conv::{
+    Algorithm, ConvPlan, ConvShape, Epilogue, GradInput, GradWeight, Operands, Precision,
+};
 use inception_kernels::elementwise::for_pieces;
 use inception_kernels::pool2d::{AvgEpilogue, PoolShape};
 use inception_kernels::{Isa, Pool, View, ViewMut};
@@ -27,15 +29,17 @@ fn a_picture_whose_channels_divide_the_expected_ones() {
         let operands = Operands { x: View::dense(&x, channels), packed: &packed, next: &[], epilogue };
         refused(|| plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 6), &mut []));
         let mut dw = vec![0.0; SHAPE.weight_len()];
-        let mut scratch = vec![0.0; plan.grad_weight_scratch_len(1)];
+        let plan = GradWeight::choose(SHAPE, Precision::Exact);
+        let mut scratch = vec![0.0; plan.scratch_len(1)];
         let dy = View::dense(&y, 6);
-        refused(|| plan.grad_weight(&pool, isa, View::dense(&x, channels), dy, &mut dw, &mut scratch));
+        refused(|| plan.run(&pool, isa, View::dense(&x, channels), dy, false, &mut dw, &mut scratch));
     }
     for channels in [1, 2, 3] {
-        let packed = vec![0.0; plan.grad_input_packed_len()];
+        let plan = GradInput::choose(SHAPE, Precision::Exact);
+        let packed = vec![0.0; plan.packed_len()];
         let (dy, mut dx) = (vec![0.0; 4 * channels], [0.0; 32]);
         let dx = ViewMut::dense(&mut dx, 8);
-        refused(|| plan.grad_input(&pool, isa, View::dense(&dy, channels), &packed, false, dx));
+        refused(|| plan.run(&pool, isa, View::dense(&dy, channels), &packed, false, dx, &mut []));
     }
 }
 

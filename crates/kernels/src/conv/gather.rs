@@ -11,8 +11,9 @@
 
 use std::ops::Range;
 
+use super::Taps;
 use super::micro::{
-    Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Panels, Shortcut, Strip, TASKS, UNIT, dot,
+    Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Pack, Panels, Shortcut, Strip, TASKS, UNIT, dot,
 };
 use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, part};
@@ -72,18 +73,9 @@ impl Gather {
         Gather { taps: self.taps.iter().copied().step_by(kw).collect(), k: self.k * kw, ..self.clone() }
     }
 
-    /// Fills `packed` as `[panel][tap][k][width]`; `fill(tap index, columns, panel of the tap, width)`.
-    pub(super) fn pack(
-        &self,
-        pool: &Pool,
-        packed: &mut [f32],
-        fill: impl Fn(usize, Range<usize>, &mut [f32], usize) + Sync,
-    ) {
-        self.panels().pack(pool, packed, |columns, panel, width| {
-            for (tap, part) in self.taps.iter().zip(panel.chunks_mut(self.k * width)) {
-                fill(tap.index, columns.clone(), part, width);
-            }
-        });
+    /// Fills `packed` as `[panel][tap][k][width]`.
+    pub(super) fn pack(&self, pool: &Pool, isa: Isa, weights: Taps, packed: &mut [f32]) {
+        self.panels().pack(pool, isa, packed, PackDirect { gather: self, weights });
     }
 
     /// Pointer to the source pixel of tap `offset` at `row`, `zeros` outside.
@@ -178,6 +170,25 @@ impl Gather {
                 panels: split.panels(group),
             });
         });
+    }
+}
+
+/// Weights → `[tap][k][width]`.
+#[derive(Clone, Copy)]
+struct PackDirect<'a> {
+    gather: &'a Gather,
+    weights: Taps<'a>,
+}
+
+impl Pack for PackDirect<'_> {
+    #[inline(always)]
+    fn fill(&self, columns: Range<usize>, panel: &mut [f32], width: usize) {
+        let k = self.gather.k;
+        for (tap, part) in self.gather.taps.iter().zip(panel.chunks_mut(k * width)) {
+            for (k, row) in part.chunks_exact_mut(width).enumerate() {
+                row.copy_from_slice(&self.weights.read(tap.index, k, &columns)[..width]);
+            }
+        }
     }
 }
 

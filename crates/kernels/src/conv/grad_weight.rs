@@ -1,219 +1,527 @@
-//! `dW[tap, c, :] = Σ_q x[at(q, tap), c] · dy[q, :]`: rows are channels of a tap, the depth is all pixels of the batch.
+//! The gradient of a convolution's weights: `dW[tap, c, :] = Σ_q x[at(q, tap), c] · dy[q, :]`.
 //!
 //! ```text
-//! for a task = (split of the pixels, tap, block of channels):
-//!     for each chunk of 128 pixels of the split:            dy of a chunk stays in L1/L2
-//!         x[q] = pointer to the pixel of the tap, or to zeros
-//!         for groups of 3, 2, 1 vectors of columns, for 4, 6, 8 channels:
-//!             dW += Σ_q x[q][c] · dy[q][columns]            12, 12, 8 accumulators
-//! dW = Σ_split, in order
+//! for each chunk of rows of the batch:
+//!     A[ξ][panel of 48 channels in][row]     direct: ξ a tap, a row an output pixel, its values those of x that the tap reads
+//!     B[ξ][panel of 32 channels out][row]            and those of dy, the same for all taps
+//!                                            Winograd: ξ a point, a row a tile, both transformed
+//!     M[ξ][c][o] += Σ_row A[ξ][row][c] · B[ξ][row][o]                     6 × 2 vectors of sums in registers
+//! dW = M, or the filter's transform of M, transposed
 //! ```
-//! In NHWC both operands lie as the product wants them: nothing is packed. Small kernels (the stem's) have too few
-//! rows for many cores, so their pixels are split, by size alone, and the partial sums added in order.
+//! A tile of `r` taps that slides over `m` outputs meets `m·r` products; `n = m + r − 1` do, as for the convolution itself:
+//! with Winograd's matrices `y = Aᵀ((G w) ⊙ (Bᵀ x))`, hence `dw = Gᵀ((A dy) ⊙ (Bᵀ x))`, summed over tiles before `Gᵀ`.
+//!
+//! Pixels are copied into panels because in place they lie a power of two apart, where few of them fit the first cache.
+//! Where there are few products the rows are split, by size alone, and the partial sums added in order.
 
 use std::ops::Range;
 
 use super::gather::Gather;
-use crate::isa::{Kernel, NARROW as LANES, Simd};
-use crate::view::{Parts, piece};
+use super::micro::{PANEL, TASKS};
+use super::winograd::{Spread, Winograd};
+use super::{Algorithm, ConvPlan, ConvShape, Method, Precision};
+use crate::isa::{Kernel, Loops, Simd};
+use crate::view::{Parts, part, piece};
 use crate::{Isa, Pool, View};
 
-/// Pixels whose pointers are made together.
-const CHUNK: usize = 128;
-/// Channels of a task: a multiple of 4, 6 and 8.
-const CHANNELS: usize = 48;
-/// Tasks wanted at least.
-const TASKS: usize = 24;
-/// Pixels of a split at least.
-const SPLIT: usize = 8 * CHUNK;
+/// Channels in of a panel of A: a multiple of the rows of both tiles and of the lanes of every vector.
+const A_WIDTH: usize = 48;
+/// Channels out of a panel of B.
+const B_WIDTH: usize = 2 * PANEL;
+/// Rows that are multiplied together: so many of one panel of B fit the first cache.
+const BLOCK: usize = 128;
+/// Values of A and B that are made at a time, unless that is less than a block; they stay in the last cache.
+const VALUES: usize = 3 << 20;
+/// Rows that are made at a time at most.
+const ROWS: usize = 32 * BLOCK;
+/// Rows of a task that makes A or B.
+const FILL: usize = 8;
+/// Values between the panels of one ξ and those of the next, so that they do not all meet in one set of the first cache.
+const SKEW: usize = 16;
 
-/// Into how many parts the pixels are split; a function of sizes alone, the same with rows merged.
-pub(super) fn splits(gather: &Gather, batch: usize) -> usize {
-    let tasks = (gather.taps.len() * gather.k).div_ceil(CHANNELS);
-    TASKS.div_ceil(tasks).min(gather.rows(batch).div_ceil(SPLIT)).max(1)
+/// The gradient of the weights, ready to run. Any batch size.
+#[derive(Clone, Debug)]
+pub struct GradWeight {
+    shape: ConvShape,
+    source: Source,
+    zeros: Vec<f32>,
 }
 
-#[allow(clippy::too_many_arguments, reason = "one internal entry; its caller names every part")]
-pub(super) fn run(
-    gather: &Gather,
-    pool: &Pool,
-    isa: Isa,
-    x: View,
-    dy: View,
-    zeros: &[f32],
-    dw: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let pixels = gather.source[0] * gather.source[1];
-    let batch = x.pixels() / pixels;
-    let rows = gather.rows(batch);
-    assert_eq!(x.pixels(), batch * pixels, "x holds whole pictures");
-    assert_eq!(dy.pixels(), rows, "dy holds the same pictures");
-    assert!(gather.k.is_multiple_of(x.channels()) && dy.channels() == gather.n && zeros.len() >= gather.k);
-    let splits = splits(gather, batch);
-    let len = dw.len();
-    let blocks = gather.k.div_ceil(CHANNELS);
-    let split = rows.div_ceil(splits).next_multiple_of(CHUNK);
-    let parts = if splits == 1 { Parts::new(&mut *dw) } else { Parts::new(&mut scratch[..splits * len]) };
-    pool.run(splits * gather.taps.len() * blocks, |task| {
-        let (s, rest) = (task / (gather.taps.len() * blocks), task % (gather.taps.len() * blocks));
-        let (tap, block) = (rest / blocks, rest % blocks);
-        let channels = piece(block, CHANNELS, gather.k);
-        let start = s * len + (tap * gather.k + channels.start) * gather.n;
-        // SAFETY: splits, taps and blocks of channels are disjoint.
-        let sum = unsafe { parts.part(start..start + channels.len() * gather.n) };
-        sum.fill(0.0);
-        let rows = (s * split).min(rows)..((s + 1) * split).min(rows);
-        isa.run(Task { gather, x: &x, dy: &dy, zeros, tap, channels, rows, sum });
-    });
-    if splits > 1 {
-        let (scratch, dw) = (&*scratch, Parts::new(dw));
-        pool.run(len.div_ceil(4096), |task| {
-            let range = piece(task, 4096, len);
-            // SAFETY: pieces are disjoint.
-            let dw = unsafe { dw.part(range.clone()) };
-            isa.vectorize(|| {
-                dw.copy_from_slice(&scratch[range.clone()]);
-                for s in 1..splits {
-                    let part = &scratch[s * len..][range.clone()];
-                    dw.iter_mut().zip(part).for_each(|(sum, &p)| *sum += p);
-                }
+/// How A and B are made.
+#[derive(Clone, Debug)]
+enum Source {
+    Direct(Gather),
+    Winograd(Winograd),
+}
+
+impl GradWeight {
+    /// Plans the gradient for the convolution `shape`, by the algorithm that suits it best within `precision`.
+    ///
+    /// # Panics
+    /// If the window does not fit or an extent is zero.
+    pub fn choose(shape: ConvShape, precision: Precision) -> Self {
+        Self::like(ConvPlan::choose(shape, precision))
+    }
+
+    /// The gradient for `shape` by every algorithm that can compute it.
+    pub fn all(shape: ConvShape) -> Vec<GradWeight> {
+        let plans = ConvPlan::all(shape).into_iter();
+        plans.filter(|plan| plan.algorithm() != Algorithm::Strassen).map(Self::like).collect()
+    }
+
+    fn like(plan: ConvPlan) -> Self {
+        let ConvPlan { shape, method, forward, .. } = plan;
+        let zeros = vec![0.0; shape.out_channels.max(shape.in_channels * shape.kernel[1])];
+        let source = match method {
+            Method::Winograd(winograd) => Source::Winograd(winograd),
+            Method::Direct | Method::Strassen(_) => Source::Direct(forward),
+        };
+        GradWeight { shape, source, zeros }
+    }
+
+    /// What computes it.
+    pub fn algorithm(&self) -> Algorithm {
+        match &self.source {
+            Source::Direct(_) => Algorithm::Direct,
+            Source::Winograd(winograd) => Algorithm::Winograd(winograd.tile()),
+        }
+    }
+
+    /// Length of the scratch of [`Self::run`] for `batch` pictures.
+    pub fn scratch_len(&self, batch: usize) -> usize {
+        let len = |rows: Rows| self.product(rows, batch).scratch_len();
+        match &self.source {
+            Source::Winograd(winograd) => len(Rows::Tiles(winograd)),
+            Source::Direct(gather) => {
+                let merged = self.merged(gather).map_or(0, |merged| len(Rows::Pixels(&merged)));
+                merged.max(len(Rows::Pixels(gather)))
+            }
+        }
+    }
+
+    /// The gather whose kernel rows are read as one tap, where they may lie without gaps.
+    fn merged(&self, gather: &Gather) -> Option<Gather> {
+        let [_, kw] = self.shape.kernel;
+        (self.shape.pad[1] == 0 && kw > 1).then(|| gather.merged_rows(kw))
+    }
+
+    fn product(&self, rows: Rows, batch: usize) -> Product {
+        let ConvShape { in_channels, out_channels, .. } = self.shape;
+        match rows {
+            Rows::Tiles(winograd) => {
+                Product::new([winograd.points(); 2], winograd.rows(batch), [in_channels, out_channels])
+            }
+            Rows::Pixels(gather) => {
+                Product::new([gather.taps.len(), 1], gather.rows(batch), [gather.k, out_channels])
+            }
+        }
+    }
+
+    /// `dw = ∂loss/∂weights`, `[kh, kw, in, out]`, summed over all pictures of `x` and `dy`; added to what `dw` holds where
+    /// `accumulate`.
+    #[allow(clippy::too_many_arguments, reason = "the tensors of a gradient and where it runs")]
+    pub fn run(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        x: View,
+        dy: View,
+        accumulate: bool,
+        dw: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let ConvShape { input: [h, w], in_channels, out_channels, .. } = self.shape;
+        let ([oh, ow], batch) = (self.shape.output(), x.pixels() / (h * w));
+        assert_eq!(x.pixels(), batch * h * w, "x holds whole pictures");
+        assert_eq!(dy.pixels(), batch * oh * ow, "dy holds the same pictures");
+        assert!(x.channels() == in_channels && dy.channels() == out_channels);
+        assert_eq!(dw.len(), self.shape.weight_len());
+        match &self.source {
+            Source::Winograd(winograd) => {
+                let rows = Rows::Tiles(winograd);
+                let m = self.multiply(pool, isa, rows, [x, dy], scratch);
+                winograd.finish(pool, isa, m, accumulate, dw);
+            }
+            Source::Direct(gather) => {
+                // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
+                let merged = self.merged(gather).filter(|_| x.stride() == x.channels());
+                let rows = Rows::Pixels(merged.as_ref().unwrap_or(gather));
+                let m = self.multiply(pool, isa, rows, [x, dy], scratch);
+                add_up(pool, isa, m, accumulate, dw);
+            }
+        }
+    }
+
+    /// M of `[x, dy]`.
+    fn multiply<'a>(
+        &self,
+        pool: &Pool,
+        isa: Isa,
+        rows: Rows,
+        pixels: [View; 2],
+        scratch: &'a mut [f32],
+    ) -> Sums<'a> {
+        let batch = pixels[0].pixels() / (self.shape.input[0] * self.shape.input[1]);
+        let product = self.product(rows, batch);
+        let lens = [0, 1].map(|side| product.points[side] * product.point_len(side));
+        assert!(scratch.len() >= product.scratch_len());
+        let (a, rest) = scratch.split_at_mut(lens[0]);
+        let (b, rest) = rest.split_at_mut(lens[1]);
+        let m = &mut rest[..product.m_len()];
+        let (sides, sums) = ([Parts::new(a), Parts::new(b)], Parts::new(&mut *m));
+        let [a_panels, b_panels] = [0, 1].map(|side| product.panels(side));
+        let (points, splits) = (product.points[0], product.splits);
+        let groups = TASKS.div_ceil(splits * points * a_panels).min(b_panels);
+        for first in (0..product.rows).step_by(product.chunk) {
+            let count = product.chunk.min(product.rows - first);
+            let fills = count.div_ceil(FILL);
+            pool.run(2 * fills, |task| {
+                let side = task / fills;
+                let to = Spread {
+                    // Rows of A and B are disjoint.
+                    start: sides[side].pointer(0..lens[side]),
+                    width: product.widths[side],
+                    panel: product.panel_len(side),
+                    point: product.point_len(side),
+                };
+                let (rows_of_task, pixels) = (piece(task % fills, FILL, count), &pixels[side]);
+                isa.run(Fill { rows, side, pixels, zeros: &self.zeros, first, made: rows_of_task, to });
             });
-        });
+            pool.run(splits * points * groups * a_panels, |task| {
+                let (rest, a_panel) = (task / a_panels, task % a_panels);
+                let (rest, group) = (rest / groups, rest % groups);
+                let (split, point) = (rest / points, rest % points);
+                let channels = piece(a_panel, A_WIDTH, product.channels[0]);
+                let b_panel = part(group, groups, b_panels);
+                let rows = part(split, splits, count.div_ceil(BLOCK));
+                let m = (split * points + point) * product.m_point();
+                let panel = |side: usize, panel: usize| {
+                    let start = point % product.points[side] * product.point_len(side);
+                    let start = start + panel * product.panel_len(side);
+                    sides[side].pointer(start..start + product.panel_len(side)).cast_const()
+                };
+                isa.run(Multiply {
+                    product: &product,
+                    a: panel(0, a_panel),
+                    b: panel(1, b_panel.start),
+                    // Each task has channels in and panels of channels out of its own.
+                    m: sums.pointer(m + channels.start * product.m_width()..m + product.m_point()),
+                    channels: channels.len(),
+                    panels: b_panel,
+                    rows: rows.start * BLOCK..(rows.end * BLOCK).min(count),
+                    starts: first == 0,
+                });
+            });
+        }
+        Sums { product, values: m }
     }
 }
 
-struct Task<'a> {
-    gather: &'a Gather,
-    x: &'a View<'a>,
-    dy: &'a View<'a>,
+/// Which rows A and B have.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    Pixels(&'a Gather),
+    Tiles(&'a Winograd),
+}
+
+/// Extents of the product; index 0 is of A and the channels in, 1 of B and the channels out.
+#[derive(Clone, Copy, Debug)]
+struct Product {
+    /// How many ξ there are: of A and M, and of B.
+    points: [usize; 2],
+    rows: usize,
+    /// Rows that are made at a time.
+    chunk: usize,
+    channels: [usize; 2],
+    widths: [usize; 2],
+    /// Into how many parts the rows of a chunk are split, each with an M of its own.
+    splits: usize,
+}
+
+impl Product {
+    fn new(points: [usize; 2], rows: usize, channels: [usize; 2]) -> Self {
+        let padded = channels.map(|c| c.next_multiple_of(PANEL));
+        let widths = [A_WIDTH.min(padded[0]), B_WIDTH.min(padded[1])];
+        let values = points[0] * padded[0] + points[1] * padded[1];
+        let blocks = (VALUES / values / BLOCK).clamp(1, ROWS / BLOCK).min(rows.div_ceil(BLOCK)).max(1);
+        let mut product = Product { points, rows, chunk: blocks * BLOCK, channels, widths, splits: 1 };
+        let tasks = points[0] * product.panels(0) * product.panels(1);
+        product.splits = TASKS.div_ceil(tasks).min(blocks);
+        product
+    }
+    fn panels(&self, side: usize) -> usize {
+        self.channels[side].div_ceil(self.widths[side])
+    }
+    fn panel_len(&self, side: usize) -> usize {
+        self.chunk * self.widths[side]
+    }
+    fn point_len(&self, side: usize) -> usize {
+        self.panels(side) * self.panel_len(side) + SKEW
+    }
+    /// Values of a row of M: whole vectors.
+    fn m_width(&self) -> usize {
+        self.channels[1].next_multiple_of(PANEL)
+    }
+    fn m_point(&self) -> usize {
+        self.channels[0] * self.m_width()
+    }
+    fn m_len(&self) -> usize {
+        self.splits * self.points[0] * self.m_point()
+    }
+    fn scratch_len(&self) -> usize {
+        let sides = [0, 1].map(|side| self.points[side] * self.point_len(side));
+        sides[0] + sides[1] + self.m_len()
+    }
+}
+
+/// M, `[split][ξ][channel in][width]`.
+#[derive(Clone, Copy)]
+pub(super) struct Sums<'a> {
+    product: Product,
+    values: &'a [f32],
+}
+
+impl Sums<'_> {
+    /// The sums of `ξ` from channel `c` to the channels out from `first` on, all splits added in order; zeros behind the last.
+    #[inline(always)]
+    pub(super) fn read(&self, point: usize, c: usize, first: usize) -> [f32; PANEL] {
+        let Product { points, splits, .. } = self.product;
+        let (width, len) = (self.product.m_width(), self.product.m_point());
+        let mut sum = [0.0; PANEL];
+        for split in 0..splits {
+            let values = &self.values[(split * points[0] + point) * len + c * width + first..][..PANEL];
+            (0..PANEL).for_each(|i| sum[i] += values[i]);
+        }
+        sum
+    }
+}
+
+/// `dw = M` for taps.
+fn add_up(pool: &Pool, isa: Isa, m: Sums, accumulate: bool, dw: &mut [f32]) {
+    let Product { points, channels: [k, n], .. } = m.product;
+    let (rows, dw) = (points[0] * k, Parts::new(dw));
+    pool.run(rows.div_ceil(PANEL), |task| {
+        let rows = piece(task, PANEL, rows);
+        // SAFETY: rows are disjoint.
+        let dw = unsafe { dw.part(rows.start * n..rows.end * n) };
+        isa.run_loops(AddUp { m, first: rows.start, accumulate, dw });
+    });
+}
+
+/// Rows of `dw` from `first` on.
+struct AddUp<'a> {
+    m: Sums<'a>,
+    first: usize,
+    accumulate: bool,
+    dw: &'a mut [f32],
+}
+
+impl Loops for AddUp<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let [k, n] = self.m.product.channels;
+        for (row, dw) in self.dw.chunks_exact_mut(n).enumerate() {
+            let row = self.first + row;
+            for (panel, dw) in dw.chunks_mut(PANEL).enumerate() {
+                let sums = self.m.read(row / k, row % k, panel * PANEL);
+                store(dw, sums, self.accumulate);
+            }
+        }
+    }
+}
+
+/// `dw = sums`, or `dw += sums`.
+#[inline(always)]
+pub(super) fn store(dw: &mut [f32], sums: [f32; PANEL], accumulate: bool) {
+    for (dw, sum) in dw.iter_mut().zip(sums) {
+        *dw = if accumulate { *dw + sum } else { sum };
+    }
+}
+
+/// Some rows of A or B.
+struct Fill<'a> {
+    rows: Rows<'a>,
+    side: usize,
+    /// `x` or `dy`.
+    pixels: &'a View<'a>,
     zeros: &'a [f32],
-    tap: usize,
-    channels: Range<usize>,
-    rows: Range<usize>,
-    /// `[channels, n]`.
-    sum: &'a mut [f32],
+    /// Number of the chunk's first row in the batch.
+    first: usize,
+    /// Rows of the chunk.
+    made: Range<usize>,
+    to: Spread,
 }
 
-/// Operands of one chunk of pixels.
-struct Chunk<'a> {
-    /// First wanted channel of each pixel.
-    x: &'a [*const f32],
-    dy: *const f32,
-    dy_stride: usize,
-}
-
-impl Kernel for Task<'_> {
+impl Kernel for Fill<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        // Columns are dealt out in narrow vectors.
-        let simd = simd.half();
-        let Task { gather, x, dy, zeros, tap, channels, rows, sum } = self;
-        let (offset, n) = (gather.taps[tap].offset, gather.n);
-        let mut pointers = [zeros.as_ptr(); CHUNK];
-        let mut first = rows.start;
-        while first < rows.end {
-            let count = CHUNK.min(rows.end - first);
-            for (i, pointer) in pointers[..count].iter_mut().enumerate() {
-                let pixel = gather.at(x, gather.position(first + i), offset, zeros);
-                *pointer = pixel.wrapping_add(channels.start);
-            }
-            let dy_first = dy.as_ptr().wrapping_add(first * dy.stride());
-            let chunk = Chunk { x: &pointers[..count], dy: dy_first, dy_stride: dy.stride() };
-            let mut column = 0;
-            while column < n {
-                // SAFETY: `channels` and `columns` lie inside the pixels of `x` and `dy`; `sum` holds `[channels, n]`.
-                unsafe {
-                    let sum = sum.as_mut_ptr().add(column);
-                    column += match n - column {
-                        24.. => columns::<S::Half, 3, 4, false>(simd, &chunk, column, channels.len(), sum, n),
-                        16..24 => {
-                            columns::<S::Half, 2, 6, false>(simd, &chunk, column, channels.len(), sum, n)
+        for row in self.made {
+            let (to, q) = (self.to.row(row), self.first + row);
+            // SAFETY: pixels have the channels of their side, and the chunk has room for this row.
+            unsafe {
+                match (self.rows, self.side) {
+                    (Rows::Pixels(gather), 0) => {
+                        for (point, tap) in gather.taps.iter().enumerate() {
+                            let pixel = gather.at(self.pixels, gather.position(q), tap.offset, self.zeros);
+                            copy(simd, pixel, gather.k, to, point);
                         }
-                        8..16 => {
-                            columns::<S::Half, 1, 8, false>(simd, &chunk, column, channels.len(), sum, n)
-                        }
-                        _ => columns::<S::Half, 1, 8, true>(simd, &chunk, column, channels.len(), sum, n),
-                    };
+                    }
+                    (Rows::Pixels(gather), _) => {
+                        copy(simd, self.pixels.pixel(q).as_ptr(), gather.n, to, 0);
+                    }
+                    (Rows::Tiles(winograd), 0) => {
+                        winograd.transform_input(simd, self.pixels, self.zeros, q, to);
+                    }
+                    (Rows::Tiles(winograd), _) => {
+                        winograd.transform_gradient(simd, self.pixels, self.zeros, q, to);
+                    }
                 }
             }
-            first += count;
         }
     }
 }
 
-/// `N` vectors of columns for all channels, `M` channels at a time; returns the number of columns.
+/// `count` values from `from` on, with zeros to the end of the last vector.
 ///
 /// # Safety
-/// `channels` values from each `chunk.x`, the columns of each pixel of `dy`, and `[channels, n]` at `sum` exist.
+/// They can be read, and `to` has room for the vectors.
 #[inline(always)]
-unsafe fn columns<S: Simd, const N: usize, const M: usize, const PART: bool>(
-    simd: S,
-    chunk: &Chunk,
-    column: usize,
+unsafe fn copy<S: Simd>(simd: S, from: *const f32, count: usize, to: Spread, point: usize) {
+    for c in (0..count).step_by(S::LANES) {
+        // SAFETY: the caller's promises.
+        unsafe { simd.store(to.at(point, c), simd.load_first(from.add(c), S::LANES.min(count - c))) };
+    }
+}
+
+/// One panel of A by some panels of B.
+struct Multiply<'a> {
+    product: &'a Product,
+    a: *const f32,
+    b: *const f32,
+    /// The first of its channels in, channel out 0.
+    m: *mut f32,
+    /// Channels in of the panel.
     channels: usize,
-    sum: *mut f32,
-    n: usize,
-) -> usize {
-    let lanes = LANES.min(n - column);
-    let mut c = 0;
-    // SAFETY: the caller's promises.
-    unsafe {
-        while c + M <= channels {
-            tile::<S, N, M, PART>(simd, chunk, column, c, sum.add(c * n), n, lanes);
-            c += M;
-        }
-        while c + 2 <= channels {
-            tile::<S, N, 2, PART>(simd, chunk, column, c, sum.add(c * n), n, lanes);
-            c += 2;
-        }
-        if c < channels {
-            tile::<S, N, 1, PART>(simd, chunk, column, c, sum.add(c * n), n, lanes);
-        }
-    }
-    if PART { lanes } else { N * LANES }
+    /// Panels of B; `b` is the first.
+    panels: Range<usize>,
+    /// Rows of the chunk.
+    rows: Range<usize>,
+    /// Whether M holds nothing yet.
+    starts: bool,
 }
 
-/// `M` channels by `N` vectors over one chunk; `PART` where the last vector has only `lanes` columns.
-///
-/// # Safety
-/// As for [`columns`].
-#[inline(always)]
-unsafe fn tile<S: Simd, const N: usize, const M: usize, const PART: bool>(
-    simd: S,
-    chunk: &Chunk,
-    column: usize,
-    channel: usize,
-    sum: *mut f32,
-    n: usize,
-    lanes: usize,
-) {
-    let mut acc = [[simd.splat(0.0); N]; M];
-    // SAFETY: the caller's promises.
-    unsafe {
-        let mut dy = chunk.dy.add(column);
-        for &x in chunk.x {
-            let x = x.add(channel);
-            let columns: [S::V; N] = std::array::from_fn(|v| {
-                if PART { simd.load_part(dy, lanes) } else { simd.load(dy.add(v * LANES)) }
-            });
-            for m in 0..M {
-                let a = simd.splat(*x.add(m));
+impl Kernel for Multiply<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Product { channels: [_, n], widths, .. } = *self.product;
+        for (i, panel) in self.panels.clone().enumerate() {
+            let columns = piece(panel, widths[1], n);
+            let mut first = self.rows.start;
+            // Once where there are no rows: M becomes zero.
+            loop {
+                let count = BLOCK.min(self.rows.end.saturating_sub(first));
+                let mut column = 0;
+                while column < columns.len() {
+                    // SAFETY: panels hold the rows of the chunk, M whole vectors for all channels.
+                    unsafe {
+                        let block = Block {
+                            a: self.a.add(first * widths[0]),
+                            b: self.b.add(i * self.product.panel_len(1) + first * widths[1] + column),
+                            strides: widths,
+                            count,
+                            m: self.m.add(columns.start + column),
+                            m_width: self.product.m_width(),
+                            starts: self.starts && first == self.rows.start,
+                        };
+                        if columns.len() - column > S::LANES {
+                            block.channels::<S, 2>(simd, self.channels);
+                            column += 2 * S::LANES;
+                        } else {
+                            block.channels::<S, 1>(simd, self.channels);
+                            column += S::LANES;
+                        }
+                    }
+                }
+                first += count;
+                if first >= self.rows.end {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A block of rows of both panels.
+struct Block {
+    a: *const f32,
+    b: *const f32,
+    /// Values of a row of A, of B.
+    strides: [usize; 2],
+    count: usize,
+    m: *mut f32,
+    m_width: usize,
+    starts: bool,
+}
+
+impl Block {
+    /// `N` vectors of columns for all channels, six at a time.
+    ///
+    /// # Safety
+    /// The rows of both panels and of M exist.
+    #[inline(always)]
+    unsafe fn channels<S: Simd, const N: usize>(&self, simd: S, channels: usize) {
+        let mut c = 0;
+        while c < channels {
+            // SAFETY: the caller's promises.
+            c += unsafe {
+                match channels - c {
+                    6.. => self.tile::<S, 6, N>(simd, c),
+                    4.. => self.tile::<S, 4, N>(simd, c),
+                    2.. => self.tile::<S, 2, N>(simd, c),
+                    _ => self.tile::<S, 1, N>(simd, c),
+                }
+            };
+        }
+    }
+
+    /// `M` channels in from `c` on by `N` vectors; returns `M`.
+    ///
+    /// # Safety
+    /// As for [`Self::channels`].
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, simd: S, c: usize) -> usize {
+        let mut acc = [[simd.splat(0.0); N]; M];
+        // SAFETY: the caller's promises.
+        unsafe {
+            let m = self.m.add(c * self.m_width);
+            if !self.starts {
+                for r in 0..M {
+                    for v in 0..N {
+                        acc[r][v] = simd.load(m.add(r * self.m_width + v * S::LANES));
+                    }
+                }
+            }
+            let (mut a, mut b) = (self.a.add(c), self.b);
+            for _ in 0..self.count {
+                let mut columns = [simd.splat(0.0); N];
                 for v in 0..N {
-                    acc[m][v] = simd.mul_add(a, columns[v], acc[m][v]);
+                    columns[v] = simd.load(b.add(v * S::LANES));
+                }
+                for r in 0..M {
+                    let value = simd.splat(*a.add(r));
+                    for v in 0..N {
+                        acc[r][v] = simd.mul_add(value, columns[v], acc[r][v]);
+                    }
+                }
+                a = a.wrapping_add(self.strides[0]);
+                b = b.wrapping_add(self.strides[1]);
+            }
+            for r in 0..M {
+                for v in 0..N {
+                    simd.store(m.add(r * self.m_width + v * S::LANES), acc[r][v]);
                 }
             }
-            dy = dy.wrapping_add(chunk.dy_stride);
         }
-        for m in 0..M {
-            for v in 0..N {
-                let at = sum.add(m * n + v * LANES);
-                if PART {
-                    simd.store_part(at, simd.add(simd.load_part(at, lanes), acc[m][v]), lanes);
-                } else {
-                    simd.store(at, simd.add(simd.load(at), acc[m][v]));
-                }
-            }
-        }
+        M
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::isa::{NARROW, Simd};
+use crate::isa::{Loops, NARROW, Simd};
 use crate::view::{Parts, Pixels, piece};
-use crate::{Pool, View};
+use crate::{Isa, Pool, View};
 
 /// Rows whose pointers are made together.
 pub(super) const BLOCK: usize = 12;
@@ -185,13 +185,8 @@ impl Panels {
         self.range(panels.start).start..self.range(panels.end - 1).end
     }
 
-    /// Fills `packed` panel by panel: `fill(columns, panel, width)`; columns that do not exist are zero.
-    pub(super) fn pack(
-        self,
-        pool: &Pool,
-        packed: &mut [f32],
-        fill: impl Fn(Range<usize>, &mut [f32], usize) + Sync,
-    ) {
+    /// Fills `packed` panel by panel; columns that do not exist are zero.
+    pub(super) fn pack(self, pool: &Pool, isa: Isa, packed: &mut [f32], pack: impl Pack + Copy + Sync) {
         assert_eq!(packed.len(), self.packed_len());
         let parts = Parts::new(packed);
         pool.run(self.count(), |panel| {
@@ -201,8 +196,28 @@ impl Panels {
             if columns.len() < width {
                 packed.fill(0.0);
             }
-            fill(columns, packed, width);
+            isa.run_loops(Panel { pack, columns, packed, width });
         });
+    }
+}
+
+/// How an algorithm packs weights; `fill` must be `#[inline(always)]`.
+pub(super) trait Pack {
+    /// Fills `panel`, rows of `width` values, with the weights to the outputs `columns`.
+    fn fill(&self, columns: Range<usize>, panel: &mut [f32], width: usize);
+}
+
+struct Panel<'a, P> {
+    pack: P,
+    columns: Range<usize>,
+    packed: &'a mut [f32],
+    width: usize,
+}
+
+impl<P: Pack> Loops for Panel<'_, P> {
+    #[inline(always)]
+    fn run(self) {
+        self.pack.fill(self.columns, self.packed, self.width);
     }
 }
 

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! forward      y[q, :]          = Σ_tap x[at(q, tap), :] · W[tap]            rows: output pixels    (gather.rs)
-//! grad input   dx[q, :]         = Σ_tap dy[at(q, tap), :] · W[tap]ᵀ          rows: input pixels     (gather.rs)
+//! grad input   dx[q, :]         = Σ_tap dy[at(q, tap), :] · W[tap]ᵀ          rows: input pixels     (grad_input.rs)
 //! grad weight  dW[tap, c, :]    = Σ_q   x[at(q, tap), c] · dy[q, :]          rows: tap and channel  (grad_weight.rs)
 //! ```
 //! No patch matrix is ever written: the micro-kernels read pixels through pointers, padded taps point at zeros.
-//! At stride `s` the input's gradient falls into `s²` phases by the parity of the input pixel, each of them a stride-1
-//! gather over the taps that reach it, so no multiplication is spent on zeros.
+//! Where fewer products do, the sums are Winograd's (winograd/) or Strassen's (strassen.rs).
 
 mod choose;
 mod gather;
+mod grad_input;
 mod grad_weight;
 mod micro;
 mod strassen;
@@ -18,9 +18,14 @@ mod winograd;
 
 pub use choose::Precision;
 use gather::{Gather, Part, Tap};
+pub use grad_input::GradInput;
+pub use grad_weight::GradWeight;
+use micro::PANEL;
 pub use micro::{Epilogue, Operands, Shortcut};
 use strassen::Strassen;
 use winograd::Winograd;
+
+use std::ops::Range;
 
 use crate::{Isa, Pool, View, ViewMut};
 
@@ -63,6 +68,50 @@ impl ConvShape {
     /// Values of the weights `[kh, kw, in, out]`.
     pub fn weight_len(&self) -> usize {
         self.kernel[0] * self.kernel[1] * self.in_channels * self.out_channels
+    }
+}
+
+/// Weights `[kh, kw, in, out]` as a product reads them when it packs them: as they are, or, for the gradient of the input,
+/// taps in reverse order with inputs and outputs exchanged.
+#[derive(Clone, Copy)]
+struct Taps<'a> {
+    values: &'a [f32],
+    count: usize,
+    /// Channels in and out of the convolution that the weights belong to.
+    channels: [usize; 2],
+    transposed: bool,
+}
+
+impl<'a> Taps<'a> {
+    /// # Panics
+    /// If they are not the weights of `shape`.
+    fn new(values: &'a [f32], shape: &ConvShape) -> Self {
+        assert_eq!(values.len(), shape.weight_len());
+        let count = shape.kernel[0] * shape.kernel[1];
+        Taps { values, count, channels: [shape.in_channels, shape.out_channels], transposed: false }
+    }
+
+    fn transposed(self) -> Self {
+        Taps { transposed: true, ..self }
+    }
+
+    /// The weights of `tap` from input `k` to the outputs `columns`, zeros behind them.
+    #[inline(always)]
+    fn read(&self, tap: usize, k: usize, columns: &Range<usize>) -> [f32; PANEL] {
+        let [c_in, c_out] = self.channels;
+        let mut read = [0.0; PANEL];
+        if self.transposed {
+            let first = ((self.count - 1 - tap) * c_in + columns.start) * c_out + k;
+            let column = self.values[first..].iter().step_by(c_out).take(columns.len());
+            read.iter_mut().zip(column).for_each(|(to, &w)| *to = w);
+        } else {
+            let row = &self.values[(tap * c_in + k) * c_out..][columns.clone()];
+            match row.try_into() {
+                Ok(whole) => read = whole,
+                Err(_) => read.iter_mut().zip(row).for_each(|(to, &w)| *to = w),
+            }
+        }
+        read
     }
 }
 
@@ -114,7 +163,6 @@ pub struct ConvPlan {
     shape: ConvShape,
     method: Method,
     forward: Gather,
-    grad_input: Vec<Gather>,
     zeros: Vec<f32>,
 }
 
@@ -202,7 +250,6 @@ impl ConvPlan {
             source: input,
             source_stride: stride,
             taps: taps
-                .clone()
                 .map(|[ky, kx]| Tap {
                     offset: [ky as isize - pad[0] as isize, kx as isize - pad[1] as isize],
                     index: ky * kernel[1] + kx,
@@ -215,37 +262,8 @@ impl ConvPlan {
             target_offset: [0, 0],
             columns_first: kernel[1] > kernel[0],
         };
-        let phase = |py: usize, px: usize| {
-            // Input pixel `stride·q + p` is read by output pixel `q + (p + pad − tap) / stride` where that divides.
-            let reach = |p: usize, d: usize, tap: usize| {
-                let distance = (p + pad[d]) as isize - tap as isize;
-                (distance.rem_euclid(stride as isize) == 0).then(|| distance.div_euclid(stride as isize))
-            };
-            Gather {
-                grid: [(input[0] - py).div_ceil(stride), (input[1] - px).div_ceil(stride)],
-                source: output,
-                source_stride: 1,
-                taps: taps
-                    .clone()
-                    .filter_map(|[ky, kx]| {
-                        let offset = [reach(py, 0, ky)?, reach(px, 1, kx)?];
-                        Some(Tap { offset, index: ky * kernel[1] + kx })
-                    })
-                    .collect(),
-                k: out_channels,
-                n: in_channels,
-                target: input,
-                target_stride: stride,
-                target_offset: [py, px],
-                columns_first: kernel[1] > kernel[0],
-            }
-        };
-        let grad_input = (0..stride.min(input[0]))
-            .flat_map(|py| (0..stride.min(input[1])).map(move |px| [py, px]))
-            .map(|[py, px]| phase(py, px))
-            .collect();
-        let zeros = vec![0.0; kernel[1] * in_channels.max(out_channels)];
-        ConvPlan { shape, method: Method::Direct, forward, grad_input, zeros }
+        let zeros = vec![0.0; kernel[1] * in_channels];
+        ConvPlan { shape, method: Method::Direct, forward, zeros }
     }
 
     /// What computes it forward.
@@ -281,20 +299,16 @@ impl ConvPlan {
     }
 
     /// Packs `weights` `[kh, kw, in, out]` for [`Self::forward`].
-    pub fn pack(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
-        assert_eq!(weights.len(), self.shape.weight_len());
+    pub fn pack(&self, pool: &Pool, isa: Isa, weights: &[f32], packed: &mut [f32]) {
+        self.pack_taps(pool, isa, Taps::new(weights, &self.shape), packed);
+    }
+
+    fn pack_taps(&self, pool: &Pool, isa: Isa, taps: Taps, packed: &mut [f32]) {
         match &self.method {
-            Method::Direct => {}
-            Method::Winograd(winograd) => return winograd.pack(pool, weights, packed),
-            Method::Strassen(strassen) => return strassen.pack(pool, weights, packed),
+            Method::Direct => self.forward.pack(pool, isa, taps, packed),
+            Method::Winograd(winograd) => winograd.pack(pool, isa, taps, packed),
+            Method::Strassen(strassen) => strassen.pack(pool, isa, taps, packed),
         }
-        let (k, n) = (self.shape.in_channels, self.shape.out_channels);
-        self.forward.pack(pool, packed, |tap, columns, panel, width| {
-            for k_index in 0..k {
-                let row = &weights[(tap * k + k_index) * n..][columns.clone()];
-                panel[k_index * width..][..row.len()].copy_from_slice(row);
-            }
-        });
     }
 
     /// `y = epilogue(conv(x))` for as many pictures as `x` holds.
@@ -315,66 +329,6 @@ impl ConvPlan {
             self.forward.merged_rows(kw).run(pool, isa, operands, &self.zeros, y);
         } else {
             self.forward.run(pool, isa, operands, &self.zeros, y);
-        }
-    }
-
-    /// Length of the weights packed for [`Self::grad_input`].
-    pub fn grad_input_packed_len(&self) -> usize {
-        self.grad_input.iter().map(Gather::packed_len).sum()
-    }
-
-    /// Packs `weights` `[kh, kw, in, out]` for [`Self::grad_input`].
-    pub fn pack_grad_input(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
-        assert_eq!(weights.len(), self.shape.weight_len());
-        let (c_in, c_out) = (self.shape.in_channels, self.shape.out_channels);
-        let mut rest = packed;
-        for phase in &self.grad_input {
-            let (packed, others) = rest.split_at_mut(phase.packed_len());
-            rest = others;
-            phase.pack(pool, packed, |tap, columns, panel, width| {
-                for (j, column) in columns.enumerate() {
-                    let row = &weights[(tap * c_in + column) * c_out..][..c_out];
-                    row.iter().enumerate().for_each(|(k_index, &w)| panel[k_index * width + j] = w);
-                }
-            });
-        }
-    }
-
-    /// `dx = convᵀ(dy)`, or `dx += convᵀ(dy)` where `accumulate`.
-    pub fn grad_input(
-        &self,
-        pool: &Pool,
-        isa: Isa,
-        dy: View,
-        packed: &[f32],
-        accumulate: bool,
-        mut dx: ViewMut,
-    ) {
-        assert_eq!(dy.channels(), self.shape.out_channels);
-        let mut rest = packed;
-        for phase in &self.grad_input {
-            let (packed, others) = rest.split_at(phase.packed_len());
-            rest = others;
-            let residual = accumulate.then_some((Shortcut::InPlace, 1.0));
-            let epilogue = Epilogue { residual, ..Epilogue::default() };
-            let operands = Operands { x: dy, packed, next: &[], epilogue };
-            phase.run(pool, isa, operands, &self.zeros, dx.reborrow());
-        }
-    }
-
-    /// Length of the scratch of [`Self::grad_weight`] for `batch` pictures.
-    pub fn grad_weight_scratch_len(&self, batch: usize) -> usize {
-        grad_weight::splits(&self.forward, batch) * self.shape.weight_len()
-    }
-
-    /// `dw = ∂loss/∂weights`, `[kh, kw, in, out]`, summed over all pictures of `x` and `dy`.
-    pub fn grad_weight(&self, pool: &Pool, isa: Isa, x: View, dy: View, dw: &mut [f32], scratch: &mut [f32]) {
-        assert!(dw.len() == self.shape.weight_len() && x.channels() == self.shape.in_channels);
-        let [_, kw] = self.shape.kernel;
-        if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {
-            grad_weight::run(&self.forward.merged_rows(kw), pool, isa, x, dy, &self.zeros, dw, scratch);
-        } else {
-            grad_weight::run(&self.forward, pool, isa, x, dy, &self.zeros, dw, scratch);
         }
     }
 }

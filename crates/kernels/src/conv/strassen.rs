@@ -17,9 +17,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::ConvShape;
 use super::gather::{Part, Split};
-use super::micro::{Ahead, Depth, PAIR, PANEL, Panels, UNIT, dot};
+use super::micro::{Ahead, Depth, PAIR, PANEL, Pack, Panels, UNIT, dot};
+use super::{ConvShape, Taps};
 use crate::isa::{Kernel, Simd, WIDEST};
 use crate::view::Parts;
 use crate::{Isa, Pool, View};
@@ -81,24 +81,9 @@ impl Strassen {
         threads * self.most() * SUMS * self.half
     }
 
-    /// Packs `weights` `[in, out]` as `[panel][product][in / 2][16]`.
-    pub(super) fn pack(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
-        let (half, n) = (self.half, self.n);
-        self.panels().pack(pool, packed, |columns, panel, width| {
-            for k in 0..half {
-                for (j, column) in columns.clone().enumerate() {
-                    let at = |k: usize, column: usize| f64::from(weights[k * n + column]);
-                    let [b11, b12] = [0, n / 2].map(|right| at(k, column + right));
-                    let [b21, b22] = [0, n / 2].map(|right| at(k + half, column + right));
-                    let t1 = b12 - b11;
-                    let t2 = b22 - t1;
-                    let products = [b11, b21, t2, b22 - b12, b21 - t2, t1, b22];
-                    for (product, value) in products.into_iter().enumerate() {
-                        panel[(product * half + k) * width + j] = value as f32;
-                    }
-                }
-            }
-        });
+    /// Packs `weights` as `[panel][product][in / 2][16]`.
+    pub(super) fn pack(&self, pool: &Pool, isa: Isa, weights: Taps, packed: &mut [f32]) {
+        self.panels().pack(pool, isa, packed, Quarters { strassen: self, weights });
     }
 
     /// `target = epilogue(source · weights)` for each of `parts`, whose shapes differ in the channels out alone.
@@ -141,6 +126,36 @@ impl Strassen {
                 sums: sums.pointer(worker * sums_len..(worker + 1) * sums_len),
             });
         });
+    }
+}
+
+/// Weights → sums of their quarters.
+#[derive(Clone, Copy)]
+struct Quarters<'a> {
+    strassen: &'a Strassen,
+    weights: Taps<'a>,
+}
+
+impl Pack for Quarters<'_> {
+    #[inline(always)]
+    fn fill(&self, columns: Range<usize>, panel: &mut [f32], width: usize) {
+        let &Strassen { half, n, .. } = self.strassen;
+        let right = columns.start + n / 2..columns.end + n / 2;
+        for k in 0..half {
+            let [b11, b12] = [&columns, &right].map(|columns| self.weights.read(0, k, columns));
+            let [b21, b22] = [&columns, &right].map(|columns| self.weights.read(0, k + half, columns));
+            let mut products = [[0.0; PANEL]; PRODUCTS];
+            for j in 0..PANEL {
+                let [b11, b12, b21, b22] = [b11[j], b12[j], b21[j], b22[j]].map(f64::from);
+                let t1 = b12 - b11;
+                let t2 = b22 - t1;
+                let sums = [b11, b21, t2, b22 - b12, b21 - t2, t1, b22];
+                (0..PRODUCTS).for_each(|i| products[i][j] = sums[i] as f32);
+            }
+            for (i, product) in products.iter().enumerate() {
+                panel[(i * half + k) * width..][..width].copy_from_slice(&product[..width]);
+            }
+        }
     }
 }
 

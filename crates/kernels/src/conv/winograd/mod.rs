@@ -13,15 +13,20 @@
 //! has blocks of its own.
 
 mod task;
+mod tile;
 mod transform;
 
+pub(super) use tile::Spread;
+
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use task::Task;
 
-use super::ConvShape;
-use super::micro::{Ahead, Operands, PAIR, PANEL, Panels, UNIT};
-use crate::isa::WIDEST;
+use super::grad_weight::{Sums, store};
+use super::micro::{Ahead, Operands, PAIR, PANEL, Pack, Panels, UNIT};
+use super::{ConvShape, Taps};
+use crate::isa::{Loops, WIDEST};
 use crate::view::{Parts, piece};
 use crate::{Isa, Pool, ViewMut};
 
@@ -70,7 +75,8 @@ impl Winograd {
         self.m
     }
 
-    fn points(&self) -> usize {
+    /// Products of a tile.
+    pub(super) fn points(&self) -> usize {
         self.n[0] * self.n[1]
     }
 
@@ -79,36 +85,33 @@ impl Winograd {
         self.panels.packed_len()
     }
 
-    /// Transforms `weights` `[kh, kw, in, out]`, in `f64`, to `[panel][ξ][in][width]`.
-    pub(super) fn pack(&self, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
-        let ConvShape { in_channels: k, out_channels: n, kernel: [kh, kw], .. } = self.shape;
+    /// Transforms `weights`, in `f64`, to `[panel][ξ][in][width]`.
+    pub(super) fn pack(&self, pool: &Pool, isa: Isa, weights: Taps, packed: &mut [f32]) {
+        let [kh, kw] = self.shape.kernel;
         let [rows, columns] = [transform::filter(self.n[0], kh), transform::filter(self.n[1], kw)];
-        self.panels.pack(pool, packed, |outputs, panel, width| {
-            // All outputs of the panel at a time; zeros for those that do not exist.
-            let mut taps = vec![[0.0f64; PANEL]; kh * kw];
-            let mut half = vec![[0.0f64; PANEL]; rows.len() * kw];
-            for c in 0..k {
-                for (tap, to) in taps.iter_mut().enumerate() {
-                    let from = &weights[(tap * k + c) * n..][outputs.clone()];
-                    to.iter_mut().zip(from).for_each(|(to, &w)| *to = f64::from(w));
-                }
-                for (y, row) in rows.iter().enumerate() {
-                    for x in 0..kw {
-                        half[y * kw + x] = sum(row, taps[x..].iter().step_by(kw));
-                    }
-                    for (x, column) in columns.iter().enumerate() {
-                        let values = sum(column, &half[y * kw..][..kw]);
-                        let to = &mut panel[((y * columns.len() + x) * k + c) * width..][..outputs.len()];
-                        to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
-                    }
-                }
-            }
+        let transform =
+            Transform { weights, channels: self.shape.in_channels, kw, rows: &rows, columns: &columns };
+        self.panels.pack(pool, isa, packed, transform);
+    }
+
+    /// Tiles of `batch` pictures.
+    pub(super) fn rows(&self, batch: usize) -> usize {
+        batch * self.tiles[0] * self.tiles[1]
+    }
+
+    /// `dw = Gᵀ M`, in `f64`: what tiles transformed by [`Self::transform_input`] and [`Self::transform_gradient`] sum up to.
+    pub(super) fn finish(&self, pool: &Pool, isa: Isa, m: Sums, accumulate: bool, dw: &mut [f32]) {
+        let ConvShape { in_channels, kernel: [kh, kw], .. } = self.shape;
+        let [rows, columns] = [transform::filter(self.n[0], kh), transform::filter(self.n[1], kw)];
+        let dw = Parts::new(dw);
+        pool.run(in_channels, |c| {
+            isa.run_loops(Finish { winograd: self, m, c, rows: &rows, columns: &columns, accumulate, dw });
         });
     }
 
     /// How `batch` pictures are cut.
     fn blocks(&self, batch: usize) -> Blocks {
-        let tiles = batch * self.tiles[0] * self.tiles[1];
+        let tiles = self.rows(batch);
         let size = tiles.div_ceil(tiles.div_ceil(TILES)).next_multiple_of(UNIT);
         let count = tiles.div_ceil(size);
         let depth = self.shape.in_channels.next_multiple_of(WIDEST);
@@ -180,12 +183,99 @@ impl Winograd {
     }
 }
 
+/// Weights → U.
+#[derive(Clone, Copy)]
+struct Transform<'a> {
+    weights: Taps<'a>,
+    /// Channels in.
+    channels: usize,
+    kw: usize,
+    /// The filter's transforms along both axes.
+    rows: &'a [Vec<f64>],
+    columns: &'a [Vec<f64>],
+}
+
+/// Weights of the largest kernel, and of one that is transformed along one axis.
+const TAPS: usize = 25;
+
+impl Pack for Transform<'_> {
+    #[inline(always)]
+    fn fill(&self, outputs: Range<usize>, panel: &mut [f32], width: usize) {
+        let Transform { weights, channels, kw, rows, columns } = *self;
+        // All outputs of the panel at a time; zeros for those that do not exist.
+        let mut taps = [[0.0f64; PANEL]; TAPS];
+        let taps = &mut taps[..weights.count];
+        for c in 0..channels {
+            for (tap, to) in taps.iter_mut().enumerate() {
+                *to = weights.read(tap, c, &outputs).map(f64::from);
+            }
+            for (y, row) in rows.iter().enumerate() {
+                let mut half = [[0.0f64; PANEL]; TAPS];
+                for x in 0..kw {
+                    half[x] = sum(row, taps[x..].iter().step_by(kw));
+                }
+                for (x, column) in columns.iter().enumerate() {
+                    let values = sum(column, &half[..kw]);
+                    let to = &mut panel[((y * columns.len() + x) * channels + c) * width..][..width];
+                    to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+                }
+            }
+        }
+    }
+}
+
+/// M of one channel in → the gradient of its weights.
+struct Finish<'a> {
+    winograd: &'a Winograd,
+    m: Sums<'a>,
+    c: usize,
+    /// The filter's transforms along both axes.
+    rows: &'a [Vec<f64>],
+    columns: &'a [Vec<f64>],
+    accumulate: bool,
+    dw: Parts<'a, f32>,
+}
+
+impl Loops for Finish<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let ConvShape { in_channels, out_channels, kernel: [kh, kw], .. } = self.winograd.shape;
+        let nx = self.columns.len();
+        for first in (0..out_channels).step_by(PANEL) {
+            let outputs = first..out_channels.min(first + PANEL);
+            let mut taps = [[0.0f64; PANEL]; TAPS];
+            for (y, row) in self.rows.iter().enumerate() {
+                let mut half = [[0.0f64; PANEL]; TAPS];
+                for (x, column) in self.columns.iter().enumerate() {
+                    let value = self.m.read(y * nx + x, self.c, first).map(f64::from);
+                    for (half, factor) in half.iter_mut().zip(column) {
+                        (0..PANEL).for_each(|i| half[i] += factor * value[i]);
+                    }
+                }
+                for (ky, factor) in row.iter().enumerate() {
+                    for kx in 0..kw {
+                        (0..PANEL).for_each(|i| taps[ky * kw + kx][i] += factor * half[kx][i]);
+                    }
+                }
+            }
+            for (tap, values) in taps[..kh * kw].iter().enumerate() {
+                let row = (tap * in_channels + self.c) * out_channels;
+                // SAFETY: each task has a channel in of its own.
+                let dw = unsafe { self.dw.part(row + outputs.start..row + outputs.end) };
+                store(dw, values.map(|value| value as f32), self.accumulate);
+            }
+        }
+    }
+}
+
 /// `Σ factor · value`, for all outputs of a panel.
 #[inline(always)]
 fn sum<'a>(factors: &[f64], values: impl IntoIterator<Item = &'a [f64; PANEL]>) -> [f64; PANEL] {
     let mut sums = [0.0; PANEL];
     for (factor, values) in factors.iter().zip(values) {
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+        for i in 0..PANEL {
+            sums[i] += factor * values[i];
+        }
     }
     sums
 }

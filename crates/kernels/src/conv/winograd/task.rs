@@ -2,15 +2,11 @@
 
 use std::ops::Range;
 
-use super::super::ConvShape;
 use super::super::micro::{Ahead, Depth, Epilogue, PAIR, PANEL, Strip, UNIT, dot};
-use super::{Blocks, Winograd, transform};
+use super::{Blocks, Spread, Winograd, transform};
 use crate::View;
 use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::Pixels;
-
-/// Products of the largest tile.
-const POINTS: usize = 64;
 
 /// Tiles from the one that is stored to the one whose pixels are asked for.
 const AHEAD: usize = 2;
@@ -34,34 +30,40 @@ pub(super) struct Task<'a> {
     pub(super) m: *mut f32,
 }
 
+/// `$call::<S, NY, MY, NX, MX>($args)` for the sizes of `$winograd`.
+macro_rules! by_size {
+    ($winograd:expr, $on:ident . $call:ident ($($args:expr),*)) => {{
+        let ([ny, nx], [my, mx]) = ($winograd.n, $winograd.m);
+        match [[ny, my], [nx, mx]] {
+            [[7, 3], [7, 3]] => $on.$call::<S, 7, 3, 7, 3>($($args),*),
+            [[4, 2], [4, 2]] => $on.$call::<S, 4, 2, 4, 2>($($args),*),
+            [[6, 4], [6, 4]] => $on.$call::<S, 6, 4, 6, 4>($($args),*),
+            [[8, 6], [8, 6]] => $on.$call::<S, 8, 6, 8, 6>($($args),*),
+            [[6, 2], [6, 2]] => $on.$call::<S, 6, 2, 6, 2>($($args),*),
+            [[8, 4], [8, 4]] => $on.$call::<S, 8, 4, 8, 4>($($args),*),
+            [[1, 1], [4, 2]] => $on.$call::<S, 1, 1, 4, 2>($($args),*),
+            [[1, 1], [6, 4]] => $on.$call::<S, 1, 1, 6, 4>($($args),*),
+            [[1, 1], [8, 2]] => $on.$call::<S, 1, 1, 8, 2>($($args),*),
+            [[1, 1], [10, 4]] => $on.$call::<S, 1, 1, 10, 4>($($args),*),
+            [[1, 1], [10, 8]] => $on.$call::<S, 1, 1, 10, 8>($($args),*),
+            [[1, 1], [12, 6]] => $on.$call::<S, 1, 1, 12, 6>($($args),*),
+            [[4, 2], [1, 1]] => $on.$call::<S, 4, 2, 1, 1>($($args),*),
+            [[6, 4], [1, 1]] => $on.$call::<S, 6, 4, 1, 1>($($args),*),
+            [[8, 2], [1, 1]] => $on.$call::<S, 8, 2, 1, 1>($($args),*),
+            [[10, 4], [1, 1]] => $on.$call::<S, 10, 4, 1, 1>($($args),*),
+            [[10, 8], [1, 1]] => $on.$call::<S, 10, 8, 1, 1>($($args),*),
+            [[12, 6], [1, 1]] => $on.$call::<S, 12, 6, 1, 1>($($args),*),
+            _ => unreachable!("refused when it was planned"),
+        }
+    }};
+}
+pub(super) use by_size;
+
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let ([ny, nx], [my, mx]) = (self.winograd.n, self.winograd.m);
         // SAFETY: the extents of all operands were checked, and V and M are this task's (see `Winograd::run`).
-        unsafe {
-            match [[ny, my], [nx, mx]] {
-                [[7, 3], [7, 3]] => self.go::<S, 7, 3, 7, 3>(simd),
-                [[4, 2], [4, 2]] => self.go::<S, 4, 2, 4, 2>(simd),
-                [[6, 4], [6, 4]] => self.go::<S, 6, 4, 6, 4>(simd),
-                [[8, 6], [8, 6]] => self.go::<S, 8, 6, 8, 6>(simd),
-                [[6, 2], [6, 2]] => self.go::<S, 6, 2, 6, 2>(simd),
-                [[8, 4], [8, 4]] => self.go::<S, 8, 4, 8, 4>(simd),
-                [[1, 1], [4, 2]] => self.go::<S, 1, 1, 4, 2>(simd),
-                [[1, 1], [6, 4]] => self.go::<S, 1, 1, 6, 4>(simd),
-                [[1, 1], [8, 2]] => self.go::<S, 1, 1, 8, 2>(simd),
-                [[1, 1], [10, 4]] => self.go::<S, 1, 1, 10, 4>(simd),
-                [[1, 1], [10, 8]] => self.go::<S, 1, 1, 10, 8>(simd),
-                [[1, 1], [12, 6]] => self.go::<S, 1, 1, 12, 6>(simd),
-                [[4, 2], [1, 1]] => self.go::<S, 4, 2, 1, 1>(simd),
-                [[6, 4], [1, 1]] => self.go::<S, 6, 4, 1, 1>(simd),
-                [[8, 2], [1, 1]] => self.go::<S, 8, 2, 1, 1>(simd),
-                [[10, 4], [1, 1]] => self.go::<S, 10, 4, 1, 1>(simd),
-                [[10, 8], [1, 1]] => self.go::<S, 10, 8, 1, 1>(simd),
-                [[12, 6], [1, 1]] => self.go::<S, 12, 6, 1, 1>(simd),
-                _ => unreachable!("refused when it was planned"),
-            }
-        }
+        unsafe { by_size!(self.winograd, self.go(simd)) }
     }
 }
 
@@ -77,75 +79,21 @@ impl Task<'_> {
         unsafe {
             if self.transforms {
                 for (i, tile) in self.tiles.clone().enumerate() {
-                    self.transform::<S, NY, MY, NX, MX>(simd, tile, i);
+                    // One panel: all channels of a tile.
+                    let to = Spread {
+                        start: self.v.add(i * self.blocks.depth),
+                        width: usize::MAX,
+                        panel: 0,
+                        point: self.blocks.v_stride,
+                    };
+                    let (source, zeros) = (self.source, self.zeros);
+                    self.winograd.input_of_size::<S, NY, MY, NX, MX>(simd, source, zeros, tile, to);
                 }
             }
             self.multiply(simd, NY * NX);
             for (i, tile) in self.tiles.clone().enumerate() {
                 self.prefetch::<S, MY, MX>(simd, tile + AHEAD);
                 self.finish::<S, NY, MY, NX, MX>(simd, tile, i);
-            }
-        }
-    }
-
-    /// Picture, row and column of a tile.
-    #[inline(always)]
-    fn position(&self, tile: usize) -> [usize; 3] {
-        let [h, w] = self.winograd.tiles;
-        [tile / (h * w), tile / w % h, tile % w]
-    }
-
-    /// Pixels of `tile` → V, as tile `i` of the block.
-    ///
-    /// # Safety
-    /// As for [`Self::go`].
-    #[inline(always)]
-    unsafe fn transform<S: Simd, const NY: usize, const MY: usize, const NX: usize, const MX: usize>(
-        &self,
-        simd: S,
-        tile: usize,
-        i: usize,
-    ) {
-        let ConvShape { input: [h, w], in_channels, stride: step, pad, .. } = self.winograd.shape;
-        let [n, ty, tx] = self.position(tile);
-        let mut pixels = [self.zeros.as_ptr(); POINTS];
-        for y in 0..NY {
-            let sy = (step * ty * MY + y).wrapping_sub(pad[0]);
-            for x in 0..NX {
-                let sx = (step * tx * MX + x).wrapping_sub(pad[1]);
-                if sy < h && sx < w {
-                    pixels[y * NX + x] =
-                        self.source.as_ptr().wrapping_add(((n * h + sy) * w + sx) * self.source.stride());
-                }
-            }
-        }
-        let (depth, stride) = (self.blocks.depth, self.blocks.v_stride);
-        let to_next = step * MX * self.source.stride();
-        for c in (0..in_channels).step_by(S::LANES) {
-            let lanes = S::LANES.min(in_channels - c);
-            // SAFETY: pixels have `in_channels` values, V has `depth` for each tile and ξ.
-            unsafe {
-                // The columns that the next tile reads and this one does not.
-                for y in 0..NY {
-                    for x in NX - MX..NX {
-                        simd.prefetch(pixels[y * NX + x].wrapping_add(c + to_next));
-                    }
-                }
-                let load = |p: *const f32| simd.load_first(p.add(c), lanes);
-                let mut rows = [[simd.splat(0.0); NX]; NY];
-                for x in 0..NX {
-                    let column =
-                        transform::input::<S, NY>(simd, std::array::from_fn(|y| load(pixels[y * NX + x])));
-                    for y in 0..NY {
-                        rows[y][x] = column[y];
-                    }
-                }
-                for (y, row) in rows.into_iter().enumerate() {
-                    let row = transform::input::<S, NX>(simd, row);
-                    for (x, value) in row.into_iter().enumerate() {
-                        simd.store(self.v.add((y * NX + x) * stride + i * depth + c), value);
-                    }
-                }
             }
         }
     }
@@ -221,7 +169,7 @@ impl Task<'_> {
     #[inline(always)]
     fn prefetch<S: Simd, const MY: usize, const MX: usize>(&self, simd: S, tile: usize) {
         let [oh, ow] = self.winograd.shape.output();
-        let [n, ty, tx] = self.position(tile);
+        let [n, ty, tx] = self.winograd.position(tile);
         let first = self.panels.start * PANEL;
         let vectors = (self.winograd.shape.out_channels - first).min(PAIR * PANEL).div_ceil(S::LANES);
         for y in ty * MY..oh.min((ty + 1) * MY) {
@@ -244,7 +192,7 @@ impl Task<'_> {
     ) {
         let [oh, ow] = self.winograd.shape.output();
         let channels = self.winograd.shape.out_channels;
-        let [n, ty, tx] = self.position(tile);
+        let [n, ty, tx] = self.winograd.position(tile);
         let (stride, columns) = (self.blocks.m_stride, PAIR * PANEL);
         let first = self.panels.start * PANEL;
         for column in (first..channels.min(self.panels.end * PANEL)).step_by(S::LANES) {

@@ -177,6 +177,35 @@ pub(super) fn output<S: Simd, const N: usize, const M: usize>(simd: S, y: [S::V;
     out
 }
 
+/// The transpose of [`output`].
+#[inline(always)]
+pub(super) fn output_transposed<S: Simd, const N: usize, const M: usize>(simd: S, y: [S::V; M]) -> [S::V; N] {
+    if N == 1 {
+        return [y[0]; N];
+    }
+    let mut out = [simd.splat(0.0); N];
+    if N == STRIDED {
+        let even = output_transposed::<S, 4, M>(simd, y);
+        out[..4].copy_from_slice(&even);
+        out[4..].copy_from_slice(&y);
+        return out;
+    }
+    let table = const { &Table::new(N) };
+    out[0] = y[0];
+    out[N - 1] = y[M - 1];
+    for p in 0..N / 2 - 1 {
+        let [mut even, mut odd] = [simd.splat(0.0); 2];
+        for i in 0..M {
+            let power = simd.splat(table.power[p][i]);
+            let half = if i % 2 == 0 { &mut even } else { &mut odd };
+            *half = simd.mul_add(power, y[i], *half);
+        }
+        out[1 + 2 * p] = simd.add(even, odd);
+        out[2 + 2 * p] = simd.mul_add(simd.splat(-1.0), odd, even);
+    }
+    out
+}
+
 /// The filter's transform `[n][r]`, in `f64`.
 pub(super) fn filter(n: usize, r: usize) -> Vec<Vec<f64>> {
     if n == 1 {
