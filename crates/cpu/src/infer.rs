@@ -5,7 +5,7 @@ use std::ops::Range;
 use inception_graph::{BN_EPSILON, Graph, NodeId, Op, Role, Weights};
 use inception_kernels::conv::{self, Algorithm, ConvPlan, Epilogue, Shortcut, Sibling};
 use inception_kernels::elementwise;
-use inception_kernels::norm::Affine;
+use inception_kernels::norm;
 use inception_kernels::pool2d::AvgEpilogue;
 use inception_kernels::{Buffer, View, ViewMut};
 
@@ -345,14 +345,16 @@ fn fold(
     let mut packed = Buffer::zeroed(plan.packed_len());
     let bias = match (get(Role::Gamma), get(Role::Beta), get(Role::Mean), get(Role::Variance)) {
         (Some(gamma), Some(beta), Some(mean), Some(variance)) => {
-            let affine = Affine::new(gamma, beta, mean, variance, BN_EPSILON);
+            let affine = |i: usize| norm::affine([gamma[i], beta[i]], mean[i], variance[i], BN_EPSILON);
+            let (scale, shift): (Vec<f32>, Vec<f32>) =
+                (0..gamma.len()).map(affine).map(|[scale, shift]| (scale, shift)).unzip();
             folded.clear();
             folded.reserve(kernel.len());
-            for row in kernel.chunks(affine.scale.len()) {
-                folded.extend(row.iter().zip(&affine.scale).map(|(w, s)| w * s));
+            for row in kernel.chunks(scale.len()) {
+                folded.extend(row.iter().zip(&scale).map(|(w, s)| w * s));
             }
             plan.pack(&device.pool, device.isa, folded, &mut packed);
-            affine.shift
+            shift
         }
         _ => {
             plan.pack(&device.pool, device.isa, kernel, &mut packed);

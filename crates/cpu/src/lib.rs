@@ -19,7 +19,7 @@ pub use infer::{Model, Needs, Scratch};
 pub use layout::{Layout, Place};
 pub use profile::NodeTime;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};
-pub use train::Trainer;
+pub use train::{Keep, Phase, StepTimes, TrainNeeds, Trainer};
 
 pub use inception_kernels::conv::{Algorithm, Precision};
 pub use inception_kernels::peak_flops;

@@ -1,102 +1,155 @@
 //! Update rules over flat vectors: one pass over memory, in pieces.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use inception_graph::{Role, Weights};
-use inception_kernels::elementwise::{self, PIECE, for_pieces};
+use inception_kernels::elementwise::{PIECE, for_pieces};
 
 use crate::device::Device;
 use crate::step::{Optimizer, StepOptions};
 
 /// State of an optimizer and the pieces into which it cuts the weights.
 pub(crate) struct State {
-    /// Pieces of trainable values, ascending, and whether weight decay applies.
+    /// Pieces of all values, ascending, and what happens to each.
     pieces: Vec<Range<usize>>,
-    decays: Vec<bool>,
-    /// Pieces of all values, running statistics included.
-    all: Vec<Range<usize>>,
+    kinds: Vec<Kind>,
+    /// The gradient's sum of squares over each piece, bits of an `f64`.
+    squares: Vec<AtomicU64>,
     momentum: Vec<f32>,
     mean_square: Vec<f32>,
+    /// Steps taken.
+    steps: u64,
 }
 
-fn cut(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(PIECE).map(move |start| start..(start + PIECE).min(end))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Trained, with weight decay.
+    Kernel,
+    /// Trained.
+    Free,
+    /// Moved by batch norm alone.
+    Statistic,
+}
+
+/// Values that are read and written together.
+struct Piece<'a> {
+    w: &'a mut [f32],
+    g: &'a mut [f32],
+    m: &'a mut [f32],
+    /// Empty for rules without it.
+    v: &'a mut [f32],
 }
 
 impl State {
     pub(crate) fn new(weights: &Weights) -> Self {
-        let (mut pieces, mut decays) = (Vec::new(), Vec::new());
-        for (i, param) in weights.params().iter().enumerate().filter(|(_, p)| p.role.trainable()) {
-            pieces.extend(cut(weights.range(i)));
-            decays.resize(pieces.len(), param.role == Role::Weight);
+        let (mut pieces, mut kinds) = (Vec::new(), Vec::new());
+        for (i, param) in weights.params().iter().enumerate() {
+            let range = weights.range(i);
+            pieces.extend(range.clone().step_by(PIECE).map(|start| start..(start + PIECE).min(range.end)));
+            let kind = match param.role {
+                Role::Weight => Kind::Kernel,
+                role if role.trainable() => Kind::Free,
+                _ => Kind::Statistic,
+            };
+            kinds.resize(pieces.len(), kind);
         }
-        let all = cut(0..weights.data.len()).collect();
-        State { pieces, decays, all, momentum: Vec::new(), mean_square: Vec::new() }
+        let squares = pieces.iter().map(|_| AtomicU64::new(0)).collect();
+        State { pieces, kinds, squares, momentum: Vec::new(), mean_square: Vec::new(), steps: 0 }
     }
 
-    /// Adds weight decay to the gradient, `g ← g + λ·w` for kernels, and returns the gradient's global norm.
-    /// `grad` is zero where nothing is trained.
-    pub(crate) fn finish_gradient(
+    /// Global norm of the gradient with weight decay, `g + λ·w` for kernels; AdamW's decay is none of the gradient's.
+    pub(crate) fn grad_norm(
         &self,
-        device: &Device,
-        weights: &mut [f32],
-        grad: &mut [f32],
-        lambda: f32,
-    ) -> f32 {
-        let Device { isa, ref pool, .. } = *device;
-        if lambda != 0.0 {
-            for_pieces(pool, isa, &self.pieces, [&mut *grad, weights], |i, [g, w]| {
-                if self.decays[i] {
-                    g.iter_mut().zip(w).for_each(|(g, w)| *g += lambda * *w);
-                }
-            });
-        }
-        elementwise::sum_of_squares(pool, isa, grad).sqrt() as f32
-    }
-
-    /// Moves the weights along the gradient, scaled by `clip`.
-    pub(crate) fn update(
-        &mut self,
         device: &Device,
         options: &StepOptions,
         weights: &mut [f32],
         grad: &mut [f32],
-        clip: f32,
-    ) {
-        let Device { isa, ref pool, .. } = *device;
-        let lr = options.lr;
-        self.momentum.resize(weights.len(), 0.0);
-        match options.optimizer {
-            Optimizer::Sgd { momentum, nesterov } => {
-                for_pieces(pool, isa, &self.pieces, [weights, grad, &mut self.momentum], |_, [w, g, m]| {
-                    for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
-                        let g = *g * clip;
-                        *m = momentum * *m + g;
-                        *w -= lr * if nesterov { g + momentum * *m } else { *m };
+    ) -> f32 {
+        let lambda = options.decay_of_gradient();
+        let Self { pieces, kinds, squares, .. } = self;
+        for_pieces(&device.pool, device.isa, pieces, [grad, weights], |i, [g, w]| {
+            let lambda = if kinds[i] == Kind::Kernel { lambda } else { 0.0 };
+            let mut sum = 0.0;
+            if kinds[i] != Kind::Statistic {
+                // Lanes, so that the compiler may use vectors without reordering.
+                let mut lanes = [0.0f64; 16];
+                for (g, w) in g.chunks(16).zip(w.chunks(16)) {
+                    for ((lane, &g), &w) in lanes.iter_mut().zip(g).zip(w) {
+                        let g = f64::from(g + lambda * w);
+                        *lane += g * g;
                     }
-                });
+                }
+                sum = lanes.iter().sum();
             }
-            Optimizer::RmsPropTf { decay, momentum, epsilon } => {
-                self.mean_square.resize(weights.len(), 1.0);
-                let state = [weights, grad, &mut self.momentum, &mut self.mean_square];
-                for_pieces(pool, isa, &self.pieces, state, |_, [w, g, m, ms]| {
-                    for (((w, g), m), ms) in w.iter_mut().zip(g).zip(m).zip(ms) {
-                        let g = *g * clip;
-                        *ms = decay * *ms + (1.0 - decay) * g * g;
-                        *m = momentum * *m + lr * g / (*ms + epsilon).sqrt();
-                        *w -= *m;
-                    }
-                });
-            }
-        }
+            squares[i].store(sum.to_bits(), Ordering::Relaxed);
+        });
+        let sums = squares.iter().map(|sum| f64::from_bits(sum.load(Ordering::Relaxed)));
+        sums.sum::<f64>().sqrt() as f32
     }
 
-    /// `average ← decay·average + (1 − decay)·weights`, running statistics included.
-    pub(crate) fn average(&self, device: &Device, decay: f32, weights: &mut [f32], average: &mut [f32]) {
-        for_pieces(&device.pool, device.isa, &self.all, [average, weights], |_, [a, w]| {
-            a.iter_mut().zip(w).for_each(|(a, w)| *a -= (1.0 - decay) * (*a - *w));
+    /// Moves the weights along the gradient, scaled by `clip`; then `average ← decay·average + (1 − decay)·weights`, running
+    /// statistics included, where there is an average.
+    pub(crate) fn update(
+        &mut self,
+        device: &Device,
+        options: &StepOptions,
+        clip: f32,
+        weights: &mut [f32],
+        grad: &mut [f32],
+        average: Option<&mut [f32]>,
+    ) {
+        self.steps += 1;
+        self.momentum.resize(weights.len(), 0.0);
+        match options.optimizer {
+            Optimizer::Sgd { .. } => {}
+            Optimizer::RmsPropTf { .. } => self.mean_square.resize(weights.len(), 1.0),
+            Optimizer::AdamW { .. } => self.mean_square.resize(weights.len(), 0.0),
+        }
+        let Self { pieces, kinds, momentum, mean_square, steps, .. } = self;
+        let ema = 1.0 - options.ema_decay.unwrap_or(1.0);
+        let data = [weights, grad, &mut momentum[..], &mut mean_square[..], average.unwrap_or_default()];
+        for_pieces(&device.pool, device.isa, pieces, data, |i, [w, g, m, v, average]| {
+            let lambda = if kinds[i] == Kind::Kernel { options.weight_decay } else { 0.0 };
+            if kinds[i] != Kind::Statistic {
+                let piece = Piece { w: &mut *w, g, m, v };
+                apply(&options.optimizer, options.lr, lambda, clip, *steps, piece);
+            }
+            average.iter_mut().zip(w).for_each(|(a, w)| *a -= ema * (*a - *w));
         });
+    }
+}
+
+/// One step of `optimizer` over a piece.
+#[inline(always)]
+fn apply(optimizer: &Optimizer, lr: f32, lambda: f32, clip: f32, step: u64, piece: Piece) {
+    let Piece { w, g, m, v } = piece;
+    match *optimizer {
+        Optimizer::Sgd { momentum, nesterov } => {
+            for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
+                let g = (*g + lambda * *w) * clip;
+                *m = momentum * *m + g;
+                *w -= lr * if nesterov { g + momentum * *m } else { *m };
+            }
+        }
+        Optimizer::RmsPropTf { decay, momentum, epsilon } => {
+            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                let g = (*g + lambda * *w) * clip;
+                *v = decay * *v + (1.0 - decay) * g * g;
+                *m = momentum * *m + lr * g / (*v + epsilon).sqrt();
+                *w -= *m;
+            }
+        }
+        Optimizer::AdamW { beta1, beta2, epsilon } => {
+            let unbiased = |beta: f32| (1.0 - f64::from(beta).powf(step as f64)) as f32;
+            let (rate, root) = (lr / unbiased(beta1), unbiased(beta2).sqrt().recip());
+            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                let g = *g * clip;
+                *m = beta1 * *m + (1.0 - beta1) * g;
+                *v = beta2 * *v + (1.0 - beta2) * g * g;
+                *w -= lr * lambda * *w + rate * *m / (v.sqrt() * root + epsilon);
+            }
+        }
     }
 }
 
@@ -140,6 +193,23 @@ mod tests {
         assert_eq!(nesterov, [0.25, -0.625, 0.6875]);
     }
 
+    /// By hand, from the paper's algorithm 2 (arXiv:1711.05101) in `f64`: the first step moves by the rate whatever the
+    /// gradient's size.
+    #[test]
+    fn adamw_corrects_its_bias() {
+        let rule = Optimizer::AdamW { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
+        let (grads, rates) = ([0.5f32, -0.25, 1.5, 0.0], [0.1f32, 0.1, 0.05, 0.05]);
+        let (mut w, mut m, mut v) = (1.0f64, 0.0, 0.0);
+        let found = trajectory(rule, &grads, &rates);
+        for (t, ((g, lr), found)) in (1..).zip(grads.iter().zip(rates).zip(found)) {
+            let (g, lr) = (f64::from(*g), f64::from(lr));
+            m = 0.9 * m + 0.1 * g;
+            v = 0.99 * v + 0.01 * g * g;
+            w -= lr * (m / (1.0 - 0.9f64.powi(t))) / ((v / (1.0 - 0.99f64.powi(t))).sqrt() + 1e-8);
+            assert!((f64::from(found) - w).abs() < 1e-6, "step {t}: {found}, not {w}");
+        }
+    }
+
     /// The first bias of a network, starting at 1, under the given gradients.
     fn trajectory(optimizer: Optimizer, grads: &[f32], rates: &[f32]) -> Vec<f32> {
         let graph = build(&Spec::new("inception_v3").img_size(75).width(0.1).classes(2)).expect("valid");
@@ -159,8 +229,9 @@ mod tests {
                 bn_decay: 0.9,
                 ema_decay: None,
                 random: [0, 0],
+                micro_batch: None,
             };
-            state.update(&device, &options, &mut weights.data, &mut grad, 1.0);
+            state.update(&device, &options, 1.0, &mut weights.data, &mut grad, None);
             weights.data[at]
         });
         step.collect()

@@ -1,5 +1,7 @@
 //! The vocabulary of a training step, shared by whoever asks for one.
 
+use std::num::NonZeroUsize;
+
 /// How gradients move the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
@@ -20,6 +22,16 @@ pub enum Optimizer {
         /// Added inside the root; the paper uses 1.0.
         epsilon: f32,
     },
+    /// Adam with weight decay of its own: `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, both corrected for their start
+    /// at zero, `w ← w − lr·(λ·w + m̂ / (√v̂ + epsilon))` (arXiv:1711.05101, algorithm 2).
+    AdamW {
+        /// Decay of the mean.
+        beta1: f32,
+        /// Decay of the mean square.
+        beta2: f32,
+        /// Added to the root.
+        epsilon: f32,
+    },
 }
 
 /// What one training step needs to know besides pictures and labels.
@@ -29,7 +41,7 @@ pub struct StepOptions {
     pub optimizer: Optimizer,
     /// Learning rate of this step.
     pub lr: f32,
-    /// λ of the loss term `λ/2·‖w‖²` over kernels (not over biases, γ, β).
+    /// λ of the loss term `λ/2·‖w‖²` over kernels (not over biases, γ, β); AdamW's own decay.
     pub weight_decay: f32,
     /// Gradients are scaled down to this global norm where theirs is larger.
     pub clip_grad: Option<f32>,
@@ -41,6 +53,16 @@ pub struct StepOptions {
     pub ema_decay: Option<f32>,
     /// Key of this step's random numbers (dropout): `[seed, step]`.
     pub random: [u64; 2],
+    /// Pictures that are computed at a time; the whole batch where `None`. Their gradients add up to the batch's, with less
+    /// memory; batch norm sees each group by itself, and the running statistics follow the mean over the groups.
+    pub micro_batch: Option<NonZeroUsize>,
+}
+
+impl StepOptions {
+    /// The weight decay that is part of the gradient.
+    pub(crate) fn decay_of_gradient(&self) -> f32 {
+        if matches!(self.optimizer, Optimizer::AdamW { .. }) { 0.0 } else { self.weight_decay }
+    }
 }
 
 /// What one training step reports.

@@ -22,6 +22,7 @@ fn options() -> StepOptions {
         bn_decay: 0.9,
         ema_decay: None,
         random: RANDOM,
+        micro_batch: None,
     }
 }
 

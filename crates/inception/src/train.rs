@@ -200,6 +200,7 @@ impl Run {
             bn_decay: bn_decay.min(early),
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, self.step as u64],
+            micro_batch: None,
         }
     }
 

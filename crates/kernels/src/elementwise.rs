@@ -8,7 +8,8 @@ use crate::{Isa, Pool, View, ViewMut};
 /// Values of a piece of a flat vector: small enough to balance, large enough to be worth a task.
 pub const PIECE: usize = 16 << 10;
 
-/// Calls `f(i, parts)` for each of the ascending, disjoint `ranges` with that part of every vector of `data`.
+/// Calls `f(i, parts)` for each of the ascending, disjoint `ranges` with that part of every vector of `data`; an empty vector
+/// has empty parts.
 pub fn for_pieces<const N: usize>(
     pool: &Pool,
     isa: Isa,
@@ -22,32 +23,11 @@ pub fn for_pieces<const N: usize>(
     let data = data.map(Parts::new);
     pool.run(ranges.len(), |i| {
         // SAFETY: the ranges are disjoint.
-        let parts = std::array::from_fn(|n| unsafe { data[n].part(ranges[i].clone()) });
+        let parts = std::array::from_fn(|n| unsafe {
+            data[n].part(if data[n].is_empty() { 0..0 } else { ranges[i].clone() })
+        });
         isa.vectorize(|| f(i, parts));
     });
-}
-
-/// Sum of squares in `f64`, pieces added in order.
-pub fn sum_of_squares(pool: &Pool, isa: Isa, x: &[f32]) -> f64 {
-    let mut sums = vec![0.0f64; x.len().div_ceil(PIECE)];
-    let parts = Parts::new(&mut sums);
-    pool.run(x.len().div_ceil(PIECE), |i| {
-        let x = &x[piece(i, PIECE, x.len())];
-        // SAFETY: each task has a sum of its own.
-        let sum = unsafe { parts.part(i..i + 1) };
-        isa.vectorize(|| {
-            // Eight lanes, so that the compiler may use vectors without reordering.
-            let mut lanes = [0.0f64; 8];
-            let chunks = x.chunks_exact(8);
-            let rest = chunks.remainder();
-            for chunk in chunks {
-                (0..8).for_each(|l| lanes[l] += f64::from(chunk[l]) * f64::from(chunk[l]));
-            }
-            sum[0] =
-                lanes.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
-        });
-    });
-    sums.iter().sum()
 }
 
 /// Pixels of a task that touches `channels` values each.
@@ -72,39 +52,24 @@ pub fn copy(pool: &Pool, x: View, y: ViewMut) {
     });
 }
 
-/// Backward of `out = relu(x + scale · f)`: with `g = dout` where `out > 0` (everywhere without ReLU),
-/// `dx = g` or `dx += g`, and `df = scale · g`.
-#[derive(Clone, Copy, Debug)]
-pub struct ResidualGrad {
-    /// Scale of the branch.
-    pub scale: f32,
-    /// Whether a ReLU followed the sum.
-    pub relu: bool,
-    /// Whether `dx` already holds a gradient.
-    pub accumulate: bool,
-}
-
-impl ResidualGrad {
-    /// Runs it over all pixels.
-    pub fn run(&self, pool: &Pool, isa: Isa, out: View, dout: View, dx: ViewMut, df: ViewMut) {
-        let (pixels, block) = (out.pixels(), pixel_block(out.channels()));
-        assert!([dout.pixels(), dx.pixels(), df.pixels()].iter().all(|&p| p == pixels));
-        let (dx, df) = (dx.share(), df.share());
-        let Self { scale, relu, accumulate } = *self;
-        pool.run(pixels.div_ceil(block), |task| {
-            isa.vectorize(|| {
-                for p in piece(task, block, pixels) {
-                    // SAFETY: blocks of pixels are disjoint.
-                    let (dx, df) = unsafe { (dx.pixel(p), df.pixel(p)) };
-                    for (((&o, &d), dx), df) in out.pixel(p).iter().zip(dout.pixel(p)).zip(dx).zip(df) {
-                        let g = if !relu || o > 0.0 { d } else { 0.0 };
-                        *dx = if accumulate { *dx + g } else { g };
-                        *df = scale * g;
-                    }
+/// Backward of `out = relu(x + scale · f)`: `g` becomes zero where `out` is not positive (nowhere where there was no ReLU and
+/// hence no `out`), which is the gradient of `x`, and `df = scale · g`.
+pub fn residual_grad(pool: &Pool, isa: Isa, scale: f32, out: Option<View>, g: ViewMut, df: ViewMut) {
+    let (pixels, block) = (g.pixels(), pixel_block(g.channels()));
+    assert!(df.pixels() == pixels && out.is_none_or(|out| out.pixels() == pixels));
+    let (g, df) = (g.share(), df.share());
+    pool.run(pixels.div_ceil(block), |task| {
+        isa.vectorize(|| {
+            for p in piece(task, block, pixels) {
+                // SAFETY: blocks of pixels are disjoint.
+                let (g, df) = unsafe { (g.pixel(p), df.pixel(p)) };
+                if let Some(out) = out {
+                    g.iter_mut().zip(out.pixel(p)).for_each(|(g, &o)| *g = if o > 0.0 { *g } else { 0.0 });
                 }
-            });
+                df.iter_mut().zip(&*g).for_each(|(df, &g)| *df = scale * g);
+            }
         });
-    }
+    });
 }
 
 /// Mean of each channel over the pixels of each picture: `y` has one pixel a picture.

@@ -1,20 +1,20 @@
 //! Softmax cross-entropy.
 
-/// Mean loss over a batch and how many of its pictures were right.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Loss of some pictures and how many of them were right.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Loss {
-    /// Mean cross-entropy with smoothed labels.
-    pub mean: f32,
+    /// Sum of their cross-entropies with smoothed labels.
+    pub sum: f64,
     /// Pictures whose largest logit, the first among equals, is their label's.
     pub correct: usize,
 }
 
 /// Cross-entropy of `logits` `[n, classes]` against `(1 − smoothing)·onehot + smoothing/classes`, and its gradient
-/// `(softmax − target) / n` in `grad`. Sums in `f64`.
+/// `(softmax − target) / batch` in `grad`: that of the mean over `batch` pictures, these and others. Sums in `f64`.
 ///
 /// # Panics
 /// If a label is not below `classes`.
-pub fn cross_entropy(logits: &[f32], labels: &[u32], smoothing: f32, grad: &mut [f32]) -> Loss {
+pub fn cross_entropy(logits: &[f32], labels: &[u32], smoothing: f32, batch: usize, grad: &mut [f32]) -> Loss {
     let n = labels.len();
     let classes = logits.len() / n;
     assert!(logits.len() == n * classes && grad.len() == logits.len());
@@ -31,8 +31,8 @@ pub fn cross_entropy(logits: &[f32], labels: &[u32], smoothing: f32, grad: &mut 
         total += log_sum - (1.0 - smoothing) * f64::from(row[label]) - smoothing * mean_logit;
         for (j, (g, &v)) in grad.iter_mut().zip(row).enumerate() {
             let target = even + if j == label { 1.0 - smoothing } else { 0.0 };
-            *g = (((f64::from(v) - log_sum).exp() - target) / n as f64) as f32;
+            *g = (((f64::from(v) - log_sum).exp() - target) / batch as f64) as f32;
         }
     }
-    Loss { mean: (total / n as f64) as f32, correct }
+    Loss { sum: total, correct }
 }

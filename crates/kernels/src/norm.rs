@@ -8,68 +8,27 @@
 //! the variance does not cancel and has one value whatever the number of threads. `a` is not read on the way back: the
 //! sign of `scale·y + shift` is recomputed, to the same bits.
 
+use std::ops::Range;
+
 use crate::elementwise::pixel_block;
 use crate::view::{Parts, piece};
 use crate::{Isa, Pool, View, ViewMut};
 
-/// Length of the scratch of [`statistics`], [`grad`] and [`sums`].
+/// Length of the scratch of [`BatchNorm::statistics`], [`BatchNorm::grad`] and [`sums`].
 pub fn scratch_len(pixels: usize, channels: usize) -> usize {
     pixels.div_ceil(pixel_block(channels)) * 2 * channels
 }
 
-/// Mean and biased variance of each channel over all pixels.
-pub fn statistics(
-    pool: &Pool,
-    isa: Isa,
-    y: View,
-    mean: &mut [f32],
-    variance: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let (pixels, c) = (y.pixels(), y.channels());
-    let block = pixel_block(c);
-    let blocks = pixels.div_ceil(block);
-    let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
-    pool.run(blocks, |b| {
-        // SAFETY: each block has sums of its own.
-        let (mean, squares) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
-        let range = piece(b, block, pixels);
-        isa.vectorize(|| {
-            mean.fill(0.0);
-            squares.fill(0.0);
-            for p in range.clone() {
-                mean.iter_mut().zip(y.pixel(p)).for_each(|(m, &v)| *m += v);
-            }
-            let share = 1.0 / range.len() as f32;
-            mean.iter_mut().for_each(|m| *m *= share);
-            for p in range.clone() {
-                for ((s, &m), &v) in squares.iter_mut().zip(&*mean).zip(y.pixel(p)) {
-                    *s += (v - m) * (v - m);
-                }
-            }
-        });
-    });
-    isa.vectorize(|| {
-        let (mut centre, mut squares) = (vec![0.0f64; c], vec![0.0f64; c]);
-        let mut count = 0.0;
-        for (b, block_sums) in scratch[..blocks * 2 * c].chunks_exact(2 * c).enumerate() {
-            let added = piece(b, block, pixels).len() as f64;
-            let share = added / (count + added);
-            let (means, around) = block_sums.split_at(c);
-            for (((centre, squares), &m), &s) in centre.iter_mut().zip(&mut squares).zip(means).zip(around) {
-                let distance = f64::from(m) - *centre;
-                *centre += distance * share;
-                *squares += f64::from(s) + distance * distance * count * share;
-            }
-            count += added;
-        }
-        mean.iter_mut().zip(centre).for_each(|(m, v)| *m = v as f32);
-        variance.iter_mut().zip(squares).for_each(|(m, v)| *m = (v / count) as f32);
-    });
+/// Channels that are joined together.
+const JOINED: usize = 64;
+
+/// Calls `join(channels)` for all channels, some at a time.
+fn for_channels(isa: Isa, channels: usize, mut join: impl FnMut(Range<usize>)) {
+    isa.vectorize(|| (0..channels.div_ceil(JOINED)).for_each(|i| join(piece(i, JOINED, channels))));
 }
 
-/// Sum of each channel over all pixels: blocks in `f32`, joined in `f64` in order.
-pub fn sums(pool: &Pool, isa: Isa, x: View, sums: &mut [f32], scratch: &mut [f32]) {
+/// Sum of each channel over all pixels: blocks in `f32`, joined in `f64` in order; added to `sums` where `accumulate`.
+pub fn sums(pool: &Pool, isa: Isa, x: View, accumulate: bool, sums: &mut [f32], scratch: &mut [f32]) {
     let (pixels, c) = (x.pixels(), x.channels());
     let block = pixel_block(c);
     let blocks = pixels.div_ceil(block);
@@ -84,135 +43,214 @@ pub fn sums(pool: &Pool, isa: Isa, x: View, sums: &mut [f32], scratch: &mut [f32
             }
         });
     });
-    join(isa, &scratch[..blocks * c], sums);
-}
-
-/// Sum over rows of `blocks` `[n, totals.len()]`, in order, in `f64`.
-fn join(isa: Isa, blocks: &[f32], totals: &mut [f32]) {
-    isa.vectorize(|| {
-        let mut exact = vec![0.0f64; totals.len()];
-        for row in blocks.chunks_exact(totals.len()) {
-            exact.iter_mut().zip(row).for_each(|(t, &v)| *t += f64::from(v));
-        }
-        totals.iter_mut().zip(exact).for_each(|(t, v)| *t = v as f32);
+    for_channels(isa, c, |channels| {
+        let totals = join(&scratch[..blocks * c], c, channels.clone());
+        store(&mut sums[channels], &totals, accumulate);
     });
 }
 
-/// The affine form of a batch norm, per channel.
+/// Sums of some `channels` over rows of `blocks` `[n, width]`, in order, in `f64`.
+#[inline(always)]
+fn join(blocks: &[f32], width: usize, channels: Range<usize>) -> [f64; JOINED] {
+    let mut totals = [0.0f64; JOINED];
+    for row in blocks.chunks_exact(width) {
+        totals.iter_mut().zip(&row[channels.clone()]).for_each(|(t, &v)| *t += f64::from(v));
+    }
+    totals
+}
+
+/// `to = values`, or `to += values`.
+#[inline(always)]
+fn store(to: &mut [f32], values: &[f64], accumulate: bool) {
+    for (to, &value) in to.iter_mut().zip(values) {
+        *to = if accumulate { *to + value as f32 } else { value as f32 };
+    }
+}
+
+/// `[scale, shift]` of a channel's batch norm: `γ/√(variance + ε)`, `β − mean·scale`.
+#[inline(always)]
+pub fn affine([gamma, beta]: [f32; 2], mean: f32, variance: f32, epsilon: f32) -> [f32; 2] {
+    let scale = gamma / (variance + epsilon).sqrt();
+    [scale, beta - mean * scale]
+}
+
+/// What a batch norm knows between forward and backward, per channel.
 #[derive(Clone, Debug, Default)]
-pub struct Affine {
+pub struct BatchNorm {
+    /// Mean of the batch.
+    pub mean: Vec<f32>,
+    /// Biased variance of the batch.
+    pub variance: Vec<f32>,
     /// `γ / √(variance + ε)`.
     pub scale: Vec<f32>,
     /// `β − mean · scale`.
     pub shift: Vec<f32>,
+    /// `1 / √(variance + ε)`.
+    inverse: Vec<f32>,
+    /// `dy = scale·g − (constant + slope·y)`.
+    slope: Vec<f32>,
+    constant: Vec<f32>,
 }
 
-impl Affine {
-    /// From parameters and statistics.
-    pub fn new(gamma: &[f32], beta: &[f32], mean: &[f32], variance: &[f32], epsilon: f32) -> Self {
-        let scale: Vec<f32> = gamma.iter().zip(variance).map(|(&g, &v)| g / (v + epsilon).sqrt()).collect();
-        let shift = beta.iter().zip(mean).zip(&scale).map(|((&b, &m), &s)| b - m * s).collect();
-        Affine { scale, shift }
+impl BatchNorm {
+    /// For `c` channels.
+    pub fn new(c: usize) -> Self {
+        let zeros = || vec![0.0; c];
+        BatchNorm {
+            mean: zeros(),
+            variance: zeros(),
+            scale: zeros(),
+            shift: zeros(),
+            inverse: zeros(),
+            slope: zeros(),
+            constant: zeros(),
+        }
+    }
+
+    /// Mean and variance of each channel of `y` over all pixels, and the affine form with `γ`, `β` and `ε`.
+    pub fn statistics(
+        &mut self,
+        pool: &Pool,
+        isa: Isa,
+        y: View,
+        [gamma, beta]: [&[f32]; 2],
+        epsilon: f32,
+        scratch: &mut [f32],
+    ) {
+        let (pixels, c) = (y.pixels(), y.channels());
+        assert!(self.mean.len() == c && gamma.len() == c && beta.len() == c);
+        let block = pixel_block(c);
+        let blocks = pixels.div_ceil(block);
+        let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
+        pool.run(blocks, |b| {
+            // SAFETY: each block has sums of its own.
+            let (mean, squares) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
+            let range = piece(b, block, pixels);
+            isa.vectorize(|| {
+                mean.fill(0.0);
+                squares.fill(0.0);
+                for p in range.clone() {
+                    mean.iter_mut().zip(y.pixel(p)).for_each(|(m, &v)| *m += v);
+                }
+                let share = 1.0 / range.len() as f32;
+                mean.iter_mut().for_each(|m| *m *= share);
+                for p in range.clone() {
+                    for ((s, &m), &v) in squares.iter_mut().zip(&*mean).zip(y.pixel(p)) {
+                        *s += (v - m) * (v - m);
+                    }
+                }
+            });
+        });
+        for_channels(isa, c, |channels| {
+            let ([mut centre, mut squares], mut count) = ([[0.0f64; JOINED]; 2], 0.0);
+            for (b, block_sums) in scratch[..blocks * 2 * c].chunks_exact(2 * c).enumerate() {
+                let added = piece(b, block, pixels).len() as f64;
+                let share = added / (count + added);
+                let (means, around) = block_sums.split_at(c);
+                let of_block = means[channels.clone()].iter().zip(&around[channels.clone()]);
+                for (j, (&m, &s)) in of_block.enumerate() {
+                    let distance = f64::from(m) - centre[j];
+                    centre[j] += distance * share;
+                    squares[j] += f64::from(s) + distance * distance * count * share;
+                }
+                count += added;
+            }
+            for (i, j) in channels.enumerate() {
+                (self.mean[j], self.variance[j]) = (centre[i] as f32, (squares[i] / count) as f32);
+                [self.scale[j], self.shift[j]] =
+                    affine([gamma[j], beta[j]], self.mean[j], self.variance[j], epsilon);
+                self.inverse[j] = 1.0 / (self.variance[j] + epsilon).sqrt();
+            }
+        });
     }
 
     /// `a = scale·y + shift`, then ReLU where asked.
     pub fn apply(&self, pool: &Pool, isa: Isa, y: View, relu: bool, a: ViewMut) {
-        let (pixels, block) = (y.pixels(), pixel_block(y.channels()));
-        assert!(a.pixels() == pixels && a.channels() == y.channels() && self.scale.len() == y.channels());
+        let (pixels, c) = (y.pixels(), y.channels());
+        let block = pixel_block(c);
+        assert!(a.pixels() == pixels && a.channels() == c && self.scale.len() == c);
         let a = a.share();
         pool.run(pixels.div_ceil(block), |b| {
             isa.vectorize(|| {
+                let (scale, shift) = (&self.scale[..c], &self.shift[..c]);
                 for p in piece(b, block, pixels) {
                     // SAFETY: blocks of pixels are disjoint.
-                    let a = unsafe { a.pixel(p) };
-                    for (((a, &y), &scale), &shift) in
-                        a.iter_mut().zip(y.pixel(p)).zip(&self.scale).zip(&self.shift)
-                    {
-                        let v = y * scale + shift;
-                        *a = if relu && v <= 0.0 { 0.0 } else { v };
+                    let (a, y) = (unsafe { &mut a.pixel(p)[..c] }, &y.pixel(p)[..c]);
+                    for j in 0..c {
+                        let v = y[j] * scale[j] + shift[j];
+                        a[j] = if relu && v <= 0.0 { 0.0 } else { v };
                     }
                 }
             });
         });
     }
-}
 
-/// What [`grad`] reads besides the gradient.
-#[derive(Clone, Copy, Debug)]
-pub struct Normalized<'a> {
-    /// Output of the convolution.
-    pub y: View<'a>,
-    /// Batch mean of `y`.
-    pub mean: &'a [f32],
-    /// Batch variance of `y`.
-    pub variance: &'a [f32],
-    /// The affine form that was applied.
-    pub affine: &'a Affine,
-    /// Whether a ReLU followed.
-    pub relu: bool,
-    /// Added to the variance.
-    pub epsilon: f32,
-}
-
-/// Backward: `da` becomes `dy`; `dgamma` and `dbeta` are written.
-pub fn grad(
-    pool: &Pool,
-    isa: Isa,
-    forward: &Normalized,
-    da: ViewMut,
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let Normalized { y, mean, variance, affine, relu, epsilon } = *forward;
-    let (pixels, c) = (y.pixels(), y.channels());
-    assert!(da.pixels() == pixels && da.channels() == c && dgamma.len() == c && dbeta.len() == c);
-    let inverse: Vec<f32> = variance.iter().map(|&v| 1.0 / (v + epsilon).sqrt()).collect();
-    let block = pixel_block(c);
-    let blocks = pixels.div_ceil(block);
-    let da = da.share();
-    let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
-    let masked = move |v: f32, g: f32| if relu && v <= 0.0 { 0.0 } else { g };
-    pool.run(blocks, |b| {
-        // SAFETY: each block has sums of its own.
-        let (dbeta, dgamma) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
-        isa.vectorize(|| {
-            let (dbeta, dgamma) = (&mut dbeta[..c], &mut dgamma[..c]);
-            let (scale, shift, mean, inverse) =
-                (&affine.scale[..c], &affine.shift[..c], &mean[..c], &inverse[..c]);
-            dbeta.fill(0.0);
-            dgamma.fill(0.0);
-            for p in piece(b, block, pixels) {
-                // SAFETY: blocks of pixels are disjoint.
-                let (da, y) = (unsafe { &da.pixel(p)[..c] }, &y.pixel(p)[..c]);
-                for j in 0..c {
-                    let g = masked(y[j] * scale[j] + shift[j], da[j]);
-                    dbeta[j] += g;
-                    dgamma[j] += g * ((y[j] - mean[j]) * inverse[j]);
+    /// Backward: `da` becomes `dy`; the gradients of γ and β are written, or added where `accumulate`. `relu` as it was
+    /// applied.
+    #[allow(clippy::too_many_arguments, reason = "the tensors of a gradient and where it runs")]
+    pub fn grad(
+        &mut self,
+        pool: &Pool,
+        isa: Isa,
+        y: View,
+        relu: bool,
+        da: ViewMut,
+        accumulate: bool,
+        [dgamma, dbeta]: [&mut [f32]; 2],
+        scratch: &mut [f32],
+    ) {
+        let (pixels, c) = (y.pixels(), y.channels());
+        assert!(da.pixels() == pixels && da.channels() == c && dgamma.len() == c && dbeta.len() == c);
+        let block = pixel_block(c);
+        let blocks = pixels.div_ceil(block);
+        let da = da.share();
+        let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
+        let BatchNorm { mean, scale, shift, inverse, slope, constant, .. } = self;
+        let (mean, scale, shift, inverse) = (&mean[..c], &scale[..c], &shift[..c], &inverse[..c]);
+        let masked = move |v: f32, g: f32| if relu && v <= 0.0 { 0.0 } else { g };
+        pool.run(blocks, |b| {
+            // SAFETY: each block has sums of its own.
+            let (dbeta, dgamma) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
+            isa.vectorize(|| {
+                let (dbeta, dgamma) = (&mut dbeta[..c], &mut dgamma[..c]);
+                dbeta.fill(0.0);
+                dgamma.fill(0.0);
+                for p in piece(b, block, pixels) {
+                    // SAFETY: blocks of pixels are disjoint.
+                    let (da, y) = (unsafe { &da.pixel(p)[..c] }, &y.pixel(p)[..c]);
+                    for j in 0..c {
+                        let g = masked(y[j] * scale[j] + shift[j], da[j]);
+                        dbeta[j] += g;
+                        dgamma[j] += g * ((y[j] - mean[j]) * inverse[j]);
+                    }
                 }
+            });
+        });
+        for_channels(isa, c, |channels| {
+            let end = channels.end - channels.start;
+            let blocks = &scratch[..blocks * 2 * c];
+            let dbeta_sums = join(blocks, 2 * c, channels.clone());
+            let dgamma_sums = join(blocks, 2 * c, c + channels.start..c + channels.end);
+            store(&mut dbeta[channels.clone()], &dbeta_sums[..end], accumulate);
+            store(&mut dgamma[channels.clone()], &dgamma_sums[..end], accumulate);
+            for (i, j) in channels.enumerate() {
+                let share = scale[j] / pixels as f32;
+                slope[j] = share * inverse[j] * dgamma_sums[i] as f32;
+                constant[j] = share * dbeta_sums[i] as f32 - mean[j] * slope[j];
             }
         });
-    });
-    let mut both = vec![0.0; 2 * c];
-    join(isa, &scratch[..blocks * 2 * c], &mut both);
-    dbeta.copy_from_slice(&both[..c]);
-    dgamma.copy_from_slice(&both[c..]);
-    // dy = scale·g − constant − y·slope, constant and slope per channel.
-    let slope: Vec<f32> = (0..c).map(|j| affine.scale[j] * inverse[j] * dgamma[j] / pixels as f32).collect();
-    let constant: Vec<f32> =
-        (0..c).map(|j| affine.scale[j] * dbeta[j] / pixels as f32 - mean[j] * slope[j]).collect();
-    pool.run(blocks, |b| {
-        isa.vectorize(|| {
-            let (scale, shift, slope, constant) =
-                (&affine.scale[..c], &affine.shift[..c], &slope[..c], &constant[..c]);
-            for p in piece(b, block, pixels) {
-                // SAFETY: blocks of pixels are disjoint.
-                let (da, y) = (unsafe { &mut da.pixel(p)[..c] }, &y.pixel(p)[..c]);
-                for j in 0..c {
-                    let g = masked(y[j] * scale[j] + shift[j], da[j]);
-                    da[j] = scale[j] * g - (constant[j] + y[j] * slope[j]);
+        let (slope, constant) = (&slope[..c], &constant[..c]);
+        pool.run(blocks, |b| {
+            isa.vectorize(|| {
+                for p in piece(b, block, pixels) {
+                    // SAFETY: blocks of pixels are disjoint.
+                    let (da, y) = (unsafe { &mut da.pixel(p)[..c] }, &y.pixel(p)[..c]);
+                    for j in 0..c {
+                        let g = masked(y[j] * scale[j] + shift[j], da[j]);
+                        da[j] = scale[j] * g - (constant[j] + y[j] * slope[j]);
+                    }
                 }
-            }
+            });
         });
-    });
+    }
 }

@@ -160,6 +160,9 @@ impl<'a, T> Parts<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Parts { ptr: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
     /// The values of `range`.
     ///
     /// # Safety

@@ -1,8 +1,8 @@
 //! Pools, batch norm, residual sums and the loss against the naive reference.
 
-use inception_kernels::elementwise::{self, ResidualGrad};
+use inception_kernels::elementwise;
 use inception_kernels::loss::cross_entropy;
-use inception_kernels::norm::{self, Affine, Normalized};
+use inception_kernels::norm::{self, BatchNorm};
 use inception_kernels::pool2d::{AvgEpilogue, PoolShape};
 use inception_kernels::reference::{self, Window};
 use inception_kernels::{Isa, Pool, View, ViewMut};
@@ -101,18 +101,17 @@ fn batch_norm_matches_the_reference() {
                 let (gamma, beta) = (values(c, 2).iter().map(|v| v + 2.5).collect::<Vec<_>>(), values(c, 3));
                 let da = values(pixels * c, 4);
                 let pool = Pool::new(2);
-                let (mut mean, mut variance) = (vec![0.0; c], vec![0.0; c]);
+                let mut norm = BatchNorm::new(c);
                 let mut scratch = vec![f32::NAN; norm::scratch_len(pixels, c)];
                 let view = View::dense(&y, c);
-                norm::statistics(&pool, isa, view, &mut mean, &mut variance, &mut scratch);
+                norm.statistics(&pool, isa, view, [&gamma, &beta], 1e-3, &mut scratch);
                 let [a_expected, mean_expected, variance_expected] =
                     reference::batch_norm(&y, &gamma, &beta, 1e-3);
-                assert_close(&mean, &mean_expected, 1e-6, &what);
-                assert_close(&variance, &variance_expected, 5e-5, &what);
+                assert_close(&norm.mean, &mean_expected, 1e-6, &what);
+                assert_close(&norm.variance, &variance_expected, 5e-5, &what);
 
-                let affine = Affine::new(&gamma, &beta, &mean, &variance, 1e-3);
                 let mut a = vec![f32::NAN; y.len()];
-                affine.apply(&pool, isa, view, relu, ViewMut::dense(&mut a, c));
+                norm.apply(&pool, isa, view, relu, ViewMut::dense(&mut a, c));
                 let rectified = |v: &f64| if relu { v.max(0.0) } else { *v };
                 assert_close(&a, &a_expected.iter().map(rectified).collect::<Vec<_>>(), 3e-4, &what);
 
@@ -122,20 +121,18 @@ fn batch_norm_matches_the_reference() {
                     .map(|(&g, &a)| if relu && a <= 0.0 { 0.0 } else { f64::from(g) })
                     .collect();
                 let expected = reference::batch_norm_grad(&y, &gamma, &masked, 1e-3);
-                let (mut dy, mut dgamma, mut dbeta) = (da.clone(), vec![0.0; c], vec![0.0; c]);
-                let forward = Normalized {
-                    y: view,
-                    mean: &mean,
-                    variance: &variance,
-                    affine: &affine,
-                    relu,
-                    epsilon: 1e-3,
-                };
-                let dy_view = ViewMut::dense(&mut dy, c);
-                norm::grad(&pool, isa, &forward, dy_view, &mut dgamma, &mut dbeta, &mut scratch);
-                assert_close(&dy, &expected[0], 3e-4, &what);
-                assert_close(&dgamma, &expected[1], 3e-4, &what);
-                assert_close(&dbeta, &expected[2], 1e-5, &what);
+                for accumulate in [false, true] {
+                    let (mut dy, mut dgamma, mut dbeta) = (da.clone(), vec![0.5; c], vec![0.5; c]);
+                    let (dy_view, gradients) =
+                        (ViewMut::dense(&mut dy, c), [&mut dgamma[..], &mut dbeta[..]]);
+                    norm.grad(&pool, isa, view, relu, dy_view, accumulate, gradients, &mut scratch);
+                    let started = |v: &f64| v + if accumulate { 0.5 } else { 0.0 };
+                    let [dgamma_expected, dbeta_expected] =
+                        [1, 2].map(|i| expected[i].iter().map(started).collect::<Vec<f64>>());
+                    assert_close(&dy, &expected[0], 3e-4, &what);
+                    assert_close(&dgamma, &dgamma_expected, 3e-4, &what);
+                    assert_close(&dbeta, &dbeta_expected, 1e-5, &what);
+                }
             }
         }
     }
@@ -146,9 +143,11 @@ fn channel_sums_are_joined_in_order() {
     for isa in Isa::all() {
         let (x, c) = (values(3001 * 7, 9), 7);
         let (mut sums, mut scratch) = (vec![0.0; c], vec![f32::NAN; norm::scratch_len(3001, c)]);
-        norm::sums(&Pool::new(2), isa, View::dense(&x, c), &mut sums, &mut scratch);
-        let expected = (0..c).map(|j| x.iter().skip(j).step_by(c).sum::<f32>()).collect::<Vec<_>>();
-        assert_eq!(sums, expected, "multiples of 1/8 add exactly");
+        for times in [1.0, 2.0] {
+            norm::sums(&Pool::new(2), isa, View::dense(&x, c), times > 1.0, &mut sums, &mut scratch);
+            let expected = (0..c).map(|j| times * x.iter().skip(j).step_by(c).sum::<f32>());
+            assert_eq!(sums, expected.collect::<Vec<_>>(), "multiples of 1/8 add exactly");
+        }
     }
 }
 
@@ -157,27 +156,21 @@ fn residual_gradient() {
     let (c, pixels) = (5, 300);
     let (out, dout) = (values(c * pixels, 1), values(c * pixels, 2));
     for isa in Isa::all() {
-        for (relu, accumulate) in [(true, true), (true, false), (false, true)] {
-            let (mut dx, mut df) = (vec![1.0; c * pixels], vec![f32::NAN; c * pixels]);
-            ResidualGrad { scale: 0.25, relu, accumulate }.run(
-                &Pool::new(2),
-                isa,
-                View::dense(&out, c),
-                View::dense(&dout, c),
-                ViewMut::dense(&mut dx, c),
-                ViewMut::dense(&mut df, c),
-            );
+        for relu in [true, false] {
+            let (mut g, mut df) = (dout.clone(), vec![f32::NAN; c * pixels]);
+            let (g_view, df_view) = (ViewMut::dense(&mut g, c), ViewMut::dense(&mut df, c));
+            let out_view = relu.then(|| View::dense(&out, c));
+            elementwise::residual_grad(&Pool::new(2), isa, 0.25, out_view, g_view, df_view);
             for i in 0..out.len() {
-                let g = if relu && out[i] <= 0.0 { 0.0 } else { dout[i] };
-                assert_eq!(dx[i], g + if accumulate { 1.0 } else { 0.0 });
-                assert_eq!(df[i], 0.25 * g);
+                let expected = if relu && out[i] <= 0.0 { 0.0 } else { dout[i] };
+                assert_eq!((g[i], df[i]), (expected, 0.25 * expected));
             }
         }
     }
 }
 
 #[test]
-fn global_pool_bytes_norms_and_squares() {
+fn global_pool_and_norms() {
     let pool = Pool::new(2);
     for isa in Isa::all() {
         let x: Vec<f32> = (0..2 * 4 * 3).map(|v| v as f32).collect();
@@ -187,8 +180,6 @@ fn global_pool_bytes_norms_and_squares() {
         let mut dx = [1.0; 24];
         elementwise::global_avg_pool_grad(&pool, isa, View::dense(&y, 3), true, ViewMut::dense(&mut dx, 3));
         assert_eq!((dx[0], dx[11], dx[23]), (1.0 + 4.5 / 4.0, 1.0 + 6.5 / 4.0, 1.0 + 18.5 / 4.0));
-        let long = vec![0.5; 100_003];
-        assert_eq!(elementwise::sum_of_squares(&pool, isa, &long), 25_000.75);
     }
     let mut y = [0.0; 4];
     elementwise::l2_norm(&pool, View::dense(&[3.0, 4.0, 0.0, 0.0], 2), ViewMut::dense(&mut y, 2));
@@ -200,12 +191,16 @@ fn cross_entropy_matches_the_reference_and_survives_large_logits() {
     let (logits, labels) = (values(3 * 7, 1), [0, 6, 3]);
     for smoothing in [0.0, 0.1] {
         let mut grad = vec![0.0; logits.len()];
-        let loss = cross_entropy(&logits, &labels, smoothing, &mut grad);
+        let loss = cross_entropy(&logits, &labels, smoothing, labels.len(), &mut grad);
         let (expected, expected_grad) = reference::cross_entropy(&logits, &labels, f64::from(smoothing));
-        assert!((f64::from(loss.mean) - expected).abs() < 1e-6, "{} {expected}", loss.mean);
+        assert!((loss.sum / 3.0 - expected).abs() < 1e-6, "{} {expected}", loss.sum);
         assert_close(&grad, &expected_grad, 1e-6, "gradient");
+        // As a part of a larger batch.
+        cross_entropy(&logits, &labels, smoothing, 6, &mut grad);
+        let halved: Vec<f64> = expected_grad.iter().map(|g| g / 2.0).collect();
+        assert_close(&grad, &halved, 1e-6, "gradient of a part");
     }
     let mut grad = [0.0; 2];
-    let loss = cross_entropy(&[1000.0, -1000.0], &[1], 0.0, &mut grad);
-    assert_eq!((loss.mean, loss.correct, grad), (2000.0, 0, [1.0, -1.0]));
+    let loss = cross_entropy(&[1000.0, -1000.0], &[1], 0.0, 1, &mut grad);
+    assert_eq!((loss.sum, loss.correct, grad), (2000.0, 0, [1.0, -1.0]));
 }

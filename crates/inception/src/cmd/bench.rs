@@ -228,6 +228,7 @@ fn train(graph: &Graph, device: &Device, pixels: &[f32], batch: usize, seconds: 
         bn_decay: 0.9,
         ema_decay: Some(0.99),
         random: [0, 0],
+        micro_batch: None,
     };
     let flop = 3.0 * 2.0 * graph.macs() as f64 * batch as f64;
     let mut failed = None;
