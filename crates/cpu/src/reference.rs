@@ -1,8 +1,8 @@
-//! A whole network in naive `f64`: what the engine is held against. Of the engine it uses nothing, of the kernels the
-//! reference's window alone.
+//! A whole network in naive `f64`: what the engine is held against. Of the engine it uses nothing, of the kernels their
+//! reference alone.
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Role, Weights, stream};
-use inception_kernels::reference::Window;
+use inception_kernels::reference::{Window, conv};
 use rand::RngExt;
 
 /// Whether batch norm uses the batch's statistics or the running ones.
@@ -88,10 +88,7 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], input: &[f32], n: usize, mode
                 (0..n).flat_map(|i| (0..c).map(move |j| (i, j))).map(|(i, j)| mean(i, j)).collect()
             }
             Op::Dropout { keep } if mode == Mode::Training => {
-                let random = &mut stream(&[RANDOM[0], RANDOM[1], id.0 as u64]);
-                x(0).iter()
-                    .map(|v| if random.random::<f32>() < keep { v / f64::from(keep) } else { 0.0 })
-                    .collect()
+                x(0).iter().zip(dropout_mask(id, keep)).map(|(v, factor)| v * factor).collect()
             }
             Op::Dropout { .. } => x(0).clone(),
             Op::Linear { out } => {
@@ -117,33 +114,10 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], input: &[f32], n: usize, mode
 /// Key of the dropout of [`Mode::Training`].
 pub const RANDOM: [u64; 2] = [5, 9];
 
-/// The kernels' reference takes `f32`; finite differences need more.
-fn conv(window: &Window, channels: [usize; 2], x: &[f64], w: &[f64]) -> Vec<f64> {
-    let [ci, co] = channels;
-    let [oh, ow] = window.output();
-    let mut y = vec![0.0; window.batch * oh * ow * co];
-    for n in 0..window.batch {
-        for oy in 0..oh {
-            for ox in 0..ow {
-                let target = &mut y[((n * oh + oy) * ow + ox) * co..][..co];
-                for ky in 0..window.size[0] {
-                    for kx in 0..window.size[1] {
-                        let iy = (oy * window.stride + ky).wrapping_sub(window.pad[0]);
-                        let ix = (ox * window.stride + kx).wrapping_sub(window.pad[1]);
-                        if iy >= window.input[0] || ix >= window.input[1] {
-                            continue;
-                        }
-                        let pixel = &x[((n * window.input[0] + iy) * window.input[1] + ix) * ci..][..ci];
-                        for (i, v) in pixel.iter().enumerate() {
-                            let row = &w[((ky * window.size[1] + kx) * ci + i) * co..][..co];
-                            target.iter_mut().zip(row).for_each(|(t, w)| *t += v * w);
-                        }
-                    }
-                }
-            }
-        }
-    }
-    y
+/// Factors of the values of the dropout `id` in [`Mode::Training`], one behind the other without end.
+pub fn dropout_mask(id: NodeId, keep: f32) -> impl Iterator<Item = f64> {
+    let mut random = stream(&[RANDOM[0], RANDOM[1], id.0 as u64]);
+    std::iter::repeat_with(move || if random.random::<f32>() < keep { 1.0 / f64::from(keep) } else { 0.0 })
 }
 
 #[allow(clippy::too_many_arguments, reason = "a helper of one caller")]

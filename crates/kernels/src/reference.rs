@@ -18,8 +18,8 @@ pub struct Window {
     pub pad: [usize; 2],
 }
 
-/// One use of an input cell: picture, output row and column, window row and column, input row and column.
-type Use = (usize, [usize; 2], [usize; 2], [usize; 2]);
+/// One use of an input cell: output pixel, cell of the window, input pixel, each counted in row order, pictures outermost.
+type Use = (usize, usize, usize);
 
 impl Window {
     /// Height and width of the output: the number of positions, counted.
@@ -33,6 +33,7 @@ impl Window {
     /// Calls `f` for every cell of every window that lies inside the picture.
     fn each(&self, mut f: impl FnMut(Use)) {
         let [oh, ow] = self.output();
+        let [h, w] = self.input;
         for n in 0..self.batch {
             for oy in 0..oh {
                 for ox in 0..ow {
@@ -40,8 +41,9 @@ impl Window {
                         for kx in 0..self.size[1] {
                             let y = (oy * self.stride + ky) as i64 - self.pad[0] as i64;
                             let x = (ox * self.stride + kx) as i64 - self.pad[1] as i64;
-                            if y >= 0 && x >= 0 && y < self.input[0] as i64 && x < self.input[1] as i64 {
-                                f((n, [oy, ox], [ky, kx], [y as usize, x as usize]));
+                            if y >= 0 && x >= 0 && y < h as i64 && x < w as i64 {
+                                let (output, cell) = ((n * oh + oy) * ow + ox, ky * self.size[1] + kx);
+                                f((output, cell, (n * h + y as usize) * w + x as usize));
                             }
                         }
                     }
@@ -50,54 +52,50 @@ impl Window {
         }
     }
 
-    fn input_at(&self, n: usize, [y, x]: [usize; 2], channels: usize) -> usize {
-        ((n * self.input[0] + y) * self.input[1] + x) * channels
-    }
-
-    fn output_at(&self, n: usize, [y, x]: [usize; 2], channels: usize) -> usize {
-        let [oh, ow] = self.output();
-        ((n * oh + y) * ow + x) * channels
-    }
-
     fn output_len(&self, channels: usize) -> usize {
         let [oh, ow] = self.output();
         self.batch * oh * ow * channels
     }
 }
 
+/// What is computed with: the kernels' `f32`, or `f64`, where a whole network is computed.
+pub trait Number: Copy + Into<f64> {}
+impl Number for f32 {}
+impl Number for f64 {}
+
 /// `y[n, oy, ox, o] = Σ x[n, y, x, i] · w[ky, kx, i, o]`.
-pub fn conv(window: &Window, [c_in, c_out]: [usize; 2], x: &[f32], w: &[f32]) -> Vec<f64> {
+pub fn conv<T: Number>(window: &Window, [c_in, c_out]: [usize; 2], x: &[T], w: &[T]) -> Vec<f64> {
     let mut y = vec![0.0; window.output_len(c_out)];
-    window.each(|(n, o, k, at)| {
-        let (output, input) = (window.output_at(n, o, c_out), window.input_at(n, at, c_in));
+    window.each(|(output, cell, input)| {
+        let y = &mut y[output * c_out..][..c_out];
         for i in 0..c_in {
-            for j in 0..c_out {
-                y[output + j] += f64::from(x[input + i])
-                    * f64::from(w[((k[0] * window.size[1] + k[1]) * c_in + i) * c_out + j]);
-            }
+            let v: f64 = x[input * c_in + i].into();
+            let weights = &w[(cell * c_in + i) * c_out..][..c_out];
+            y.iter_mut().zip(weights).for_each(|(y, &w)| *y += v * w.into());
         }
     });
     y
 }
 
 /// Gradients of [`conv`] for `dy`: of the input and of the weights.
-pub fn conv_grad(
+pub fn conv_grad<T: Number>(
     window: &Window,
     [c_in, c_out]: [usize; 2],
-    x: &[f32],
-    w: &[f32],
-    dy: &[f32],
+    x: &[T],
+    w: &[T],
+    dy: &[T],
 ) -> [Vec<f64>; 2] {
     let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
-    window.each(|(n, o, k, at)| {
-        let (output, pixel) = (window.output_at(n, o, c_out), window.input_at(n, at, c_in));
+    window.each(|(output, cell, input)| {
+        let dy = &dy[output * c_out..][..c_out];
         for i in 0..c_in {
+            let (input, weights) = (input * c_in + i, (cell * c_in + i) * c_out);
+            let v: f64 = x[input].into();
+            let (w, dw) = (&w[weights..][..c_out], &mut dw[weights..][..c_out]);
             for j in 0..c_out {
-                let g = f64::from(dy[output + j]);
-                let weight = ((k[0] * window.size[1] + k[1]) * c_in + i) * c_out + j;
-                let input = pixel + i;
-                dx[input] += g * f64::from(w[weight]);
-                dw[weight] += g * f64::from(x[input]);
+                let g: f64 = dy[j].into();
+                dx[input] += g * w[j].into();
+                dw[j] += g * v;
             }
         }
     });
@@ -105,31 +103,38 @@ pub fn conv_grad(
 }
 
 /// Maximum over each window and, for `dy`, its gradient: all of it to the first largest cell.
-pub fn max_pool(window: &Window, c: usize, x: &[f32], dy: &[f32]) -> [Vec<f64>; 2] {
+pub fn max_pool<T: Number>(window: &Window, c: usize, x: &[T], dy: &[T]) -> [Vec<f64>; 2] {
     let len = window.output_len(c);
     let mut best: Vec<Option<usize>> = vec![None; len];
-    window.each(|(n, o, _, at)| {
+    let value = |at: usize| -> f64 { x[at].into() };
+    window.each(|(output, _, input)| {
         for i in 0..c {
-            let (output, input) = (window.output_at(n, o, c) + i, window.input_at(n, at, c) + i);
-            if best[output].is_none_or(|b| x[input] > x[b]) {
+            let (output, input) = (output * c + i, input * c + i);
+            if best[output].is_none_or(|b| value(input) > value(b)) {
                 best[output] = Some(input);
             }
         }
     });
     let mut dx = vec![0.0; x.len()];
     let best: Vec<usize> = best.into_iter().map(|b| b.expect("every window touches the picture")).collect();
-    best.iter().zip(dy).for_each(|(&b, &g)| dx[b] += f64::from(g));
-    [best.iter().map(|&b| f64::from(x[b])).collect(), dx]
+    best.iter().zip(dy).for_each(|(&b, &g)| dx[b] += g.into());
+    [best.iter().map(|&b| value(b)).collect(), dx]
 }
 
 /// Mean over each window, of all its cells or of those inside the picture, and its gradient for `dy`.
-pub fn avg_pool(window: &Window, c: usize, count_padding: bool, x: &[f32], dy: &[f32]) -> [Vec<f64>; 2] {
+pub fn avg_pool<T: Number>(
+    window: &Window,
+    c: usize,
+    count_padding: bool,
+    x: &[T],
+    dy: &[T],
+) -> [Vec<f64>; 2] {
     let mut count = vec![0.0; window.output_len(c)];
     let mut y = vec![0.0; window.output_len(c)];
-    window.each(|(n, o, _, at)| {
+    window.each(|(output, _, input)| {
         for i in 0..c {
-            count[window.output_at(n, o, c) + i] += 1.0;
-            y[window.output_at(n, o, c) + i] += f64::from(x[window.input_at(n, at, c) + i]);
+            count[output * c + i] += 1.0;
+            y[output * c + i] += x[input * c + i].into();
         }
     });
     if count_padding {
@@ -137,50 +142,55 @@ pub fn avg_pool(window: &Window, c: usize, count_padding: bool, x: &[f32], dy: &
     }
     y.iter_mut().zip(&count).for_each(|(y, n)| *y /= n);
     let mut dx = vec![0.0; x.len()];
-    window.each(|(n, o, _, at)| {
+    window.each(|(output, _, input)| {
         for i in 0..c {
-            let output = window.output_at(n, o, c) + i;
-            dx[window.input_at(n, at, c) + i] += f64::from(dy[output]) / count[output];
+            let g: f64 = dy[output * c + i].into();
+            dx[input * c + i] += g / count[output * c + i];
         }
     });
     [y, dx]
 }
 
 /// Batch norm over `pixels × c` with batch statistics: output, mean, biased variance.
-pub fn batch_norm(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f64) -> [Vec<f64>; 3] {
+pub fn batch_norm<T: Number>(x: &[T], gamma: &[T], beta: &[T], epsilon: f64) -> [Vec<f64>; 3] {
     let c = gamma.len();
-    let m = (x.len() / c) as f64;
-    let column = |j: usize| x.iter().skip(j).step_by(c).map(|&v| f64::from(v));
-    let mean: Vec<f64> = (0..c).map(|j| column(j).sum::<f64>() / m).collect();
-    let variance: Vec<f64> =
-        (0..c).map(|j| column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / m).collect();
+    let [mean, variance] = statistics(x, c);
     let y = x.iter().enumerate().map(|(i, &v)| {
-        let j = i % c;
-        (f64::from(v) - mean[j]) / (variance[j] + epsilon).sqrt() * f64::from(gamma[j]) + f64::from(beta[j])
+        let (j, v): (usize, f64) = (i % c, v.into());
+        (v - mean[j]) / (variance[j] + epsilon).sqrt() * gamma[j].into() + beta[j].into()
     });
     [y.collect(), mean, variance]
 }
 
+fn statistics<T: Number>(x: &[T], c: usize) -> [Vec<f64>; 2] {
+    let m = (x.len() / c) as f64;
+    let column = |j: usize| x.iter().skip(j).step_by(c).map(|&v| v.into());
+    let mean: Vec<f64> = (0..c).map(|j| column(j).sum::<f64>() / m).collect();
+    let variance = (0..c).map(|j| column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / m).collect();
+    [mean, variance]
+}
+
 /// Gradients of [`batch_norm`]'s output for `dy`: of x, γ, β, by the chain rule over every pair of values.
-pub fn batch_norm_grad(x: &[f32], gamma: &[f32], dy: &[f64], epsilon: f64) -> [Vec<f64>; 3] {
+pub fn batch_norm_grad<T: Number>(x: &[T], gamma: &[T], dy: &[f64], epsilon: f64) -> [Vec<f64>; 3] {
     let c = gamma.len();
     let m = x.len() / c;
-    let [_, mean, variance] = batch_norm(x, gamma, &vec![0.0; c], epsilon);
+    let [mean, variance] = statistics(x, c);
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; x.len()], vec![0.0; c], vec![0.0; c]);
     for j in 0..c {
         let inv = 1.0 / (variance[j] + epsilon).sqrt();
-        let at = |p: usize| f64::from(x[p * c + j]) - mean[j];
+        let at = |p: usize| x[p * c + j].into() - mean[j];
+        let gamma: f64 = gamma[j].into();
         let mut dvariance = 0.0;
         let mut dmean = 0.0;
         for p in 0..m {
-            let g = dy[p * c + j] * f64::from(gamma[j]);
+            let g = dy[p * c + j] * gamma;
             dgamma[j] += dy[p * c + j] * at(p) * inv;
             dbeta[j] += dy[p * c + j];
             dvariance += g * at(p) * -0.5 * inv.powi(3);
             dmean -= g * inv;
         }
         for p in 0..m {
-            let g = dy[p * c + j] * f64::from(gamma[j]);
+            let g = dy[p * c + j] * gamma;
             dx[p * c + j] = g * inv + dvariance * 2.0 * at(p) / m as f64 + dmean / m as f64;
         }
     }
@@ -188,16 +198,17 @@ pub fn batch_norm_grad(x: &[f32], gamma: &[f32], dy: &[f64], epsilon: f64) -> [V
 }
 
 /// Mean cross-entropy of `logits` `[n, classes]` with smoothed labels, and its gradient.
-pub fn cross_entropy(logits: &[f32], labels: &[u32], smoothing: f64) -> (f64, Vec<f64>) {
+pub fn cross_entropy<T: Number>(logits: &[T], labels: &[u32], smoothing: f64) -> (f64, Vec<f64>) {
     let n = labels.len();
     let classes = logits.len() / n;
     let (mut loss, mut grad) = (0.0, Vec::with_capacity(logits.len()));
     for (row, &label) in logits.chunks(classes).zip(labels) {
-        let sum: f64 = row.iter().map(|&v| f64::from(v).exp()).sum();
+        let sum: f64 = row.iter().map(|&v| v.into().exp()).sum();
         for (j, &v) in row.iter().enumerate() {
+            let v: f64 = v.into();
             let target = smoothing / classes as f64 + if j == label as usize { 1.0 - smoothing } else { 0.0 };
-            loss -= target * (f64::from(v) - sum.ln()) / n as f64;
-            grad.push((f64::from(v).exp() / sum - target) / n as f64);
+            loss -= target * (v - sum.ln()) / n as f64;
+            grad.push((v.exp() / sum - target) / n as f64);
         }
     }
     (loss, grad)
