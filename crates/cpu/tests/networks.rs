@@ -1,10 +1,11 @@
-//! Whole networks against a naive `f64` executor: every node's numbers, the loss, gradients by finite differences.
+//! Whole networks against a naive `f64` executor: logits, the loss, every gradient. The executor's gradients are held
+//! against finite differences of its loss.
 
 mod common;
 
-use common::{Mode, RANDOM, in_f64, lived_in, pictures};
+use common::{Mode, RANDOM, in_f64, lived_in, mostly_open, pictures};
 use inception_cpu::{Device, Model, Optimizer, Precision, Scratch, StepError, StepOptions, Trainer};
-use inception_graph::{Graph, NETWORKS, Param, Spec, Weights, build, stream};
+use inception_graph::{Graph, NETWORKS, Spec, Weights, build, stream};
 use rand::RngExt;
 
 /// Every network, small: at 8 channels a convolution and more, on the smallest pictures.
@@ -98,7 +99,7 @@ fn weights_that_leave_as_they_are_packed_give_the_same_bits() {
     }
 }
 
-/// A network, its weights and a batch, and the loss in `f64` as a function of the weights.
+/// A network, its weights and a batch; in `f64` the loss as a function of the weights, and its gradient.
 struct Bench {
     graph: Graph,
     weights: Weights,
@@ -107,84 +108,110 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(net: &str, pictures: usize) -> Self {
-        let graph = small(net);
+    /// With this one no ReLU of the networks at a width of 0.25 is as near to its kink as `f32` rounds: the nearest is 1e-6
+    /// off. One that opens in `f32` alone changes gradients by 1e-3 and more, as does a maximum that moves, so a kernel
+    /// that rounds otherwise may need another seed.
+    const SEED: u64 = 3;
+
+    fn new(net: &str, width: f64, pictures: usize) -> Self {
+        let graph = build(&Spec::new(net).img_size(75).width(width).classes(5)).expect("a valid network");
         let labels = [0, 3, 1, 4, 2].into_iter().cycle().take(pictures).collect();
-        Bench { weights: lived_in(&graph, 3), pixels: common::pictures(pictures, 75, 4), labels, graph }
+        let pixels = common::pictures(pictures, 75, Self::SEED + 1);
+        Bench { weights: mostly_open(&graph, Self::SEED), pixels, labels, graph }
     }
 
-    fn loss(&self, params: &[Vec<f64>]) -> f64 {
-        let values = common::forward(&self.graph, params, &self.pixels, self.labels.len(), Mode::Training);
-        common::loss(&self.graph, &values, &self.labels, 0.1)
+    fn values(&self, params: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        common::forward(&self.graph, params, &self.pixels, self.labels.len(), Mode::Training)
     }
 
-    /// Slope of the loss along `direction` by central differences.
-    fn slope(&self, direction: &[Vec<f64>]) -> f64 {
-        let norm = direction.iter().flatten().map(|d| d * d).sum::<f64>().sqrt();
-        let step = 1e-7 / norm;
-        let moved = |by: f64| -> Vec<Vec<f64>> {
-            let tensors = in_f64(&self.weights).into_iter().zip(direction);
-            tensors.map(|(w, d)| w.iter().zip(d).map(|(w, d)| w + by * d).collect()).collect()
-        };
-        (self.loss(&moved(step)) - self.loss(&moved(-step))) / (2.0 * step)
+    fn loss(&self, values: &[Vec<f64>]) -> f64 {
+        common::loss(&self.graph, values, &self.labels, 0.1)
     }
 
+    /// Loss and gradient in `f64`.
+    fn expected(&self) -> (f64, Vec<Vec<f64>>) {
+        let params = in_f64(&self.weights);
+        let values = self.values(&params);
+        (self.loss(&values), common::gradient(&self.graph, &params, &values, &self.labels, 0.1))
+    }
+
+    /// Loss and gradient of the trainer.
     fn trained(&self) -> (f64, Vec<Vec<f64>>) {
         let mut trainer = Trainer::new(&self.graph, self.weights.clone(), &device(2));
         let report = trainer.step(&self.pixels, &self.labels, &options()).expect("finite");
         (f64::from(report.loss), in_f64(trainer.gradient()))
     }
 
-    /// Along the gradient and across it, in the parameters that `counts` accepts.
-    fn direction(&self, gradient: &[Vec<f64>], seed: u64, counts: impl Fn(&Param) -> bool) -> Vec<Vec<f64>> {
-        let random = &mut stream(&[seed]);
-        let tensors = gradient.iter().zip(self.weights.params());
-        tensors
-            .map(|(g, p)| {
-                let size = (g.iter().map(|v| v * v).sum::<f64>() / g.len() as f64).sqrt();
-                let counts = counts(p) && p.role.trainable();
-                g.iter()
-                    .map(|g| if counts { g + size * random.random_range(-1.0..1.0) } else { 0.0 })
-                    .collect()
-            })
-            .collect()
+    /// Slope of the loss along `direction`, a unit vector, by central differences.
+    fn slope(&self, direction: &[Vec<f64>]) -> f64 {
+        let moved = |by: f64| {
+            let tensors = in_f64(&self.weights).into_iter().zip(direction);
+            let params: Vec<Vec<f64>> =
+                tensors.map(|(w, d)| w.iter().zip(d).map(|(w, d)| w + by * d).collect()).collect();
+            self.loss(&self.values(&params))
+        };
+        let step = 1e-6;
+        (moved(step) - moved(-step)) / (2.0 * step)
     }
 }
 
-fn dot(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
-    a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| a * b).sum()
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// Narrow plain networks amplify: weights moved by 1e-7 of their size move Inception-v4's loss by 1e-4 of its own, and
-/// so does rounding. The bounds below are some ten times that.
+/// Along directions that have some of every tensor's gradient and some across it, all adding the same to the slope: the
+/// largest network has 700, so an error of 1e-4 in one of them shows.
 #[test]
-fn loss_and_gradient_of_every_network_match_finite_differences() {
-    for net in NETWORKS.iter().filter(|net| net.classes > 0) {
-        let bench = Bench::new(net.name, 12);
-        let (loss, gradient) = bench.trained();
-        let expected = bench.loss(&in_f64(&bench.weights));
-        assert!((loss - expected).abs() < 1e-3 * expected, "{}: loss {loss} instead of {expected}", net.name);
-        let direction = bench.direction(&gradient, 8, |_| true);
-        let (along, slope) = (dot(&direction, &gradient), bench.slope(&direction));
-        assert!((along / slope - 1.0).abs() < 0.05, "{}: {along} instead of {slope}", net.name);
-        for (g, p) in gradient.iter().zip(bench.weights.params()).filter(|(_, p)| p.role.trainable()) {
-            assert!(g.iter().any(|v| *v != 0.0), "{}: {} gets no gradient", net.name, p.name);
+fn the_reference_gradient_matches_finite_differences() {
+    for net in NETWORKS {
+        let bench = Bench::new(net.name, 0.06, 4);
+        let (_, gradient) = bench.expected();
+        for seed in 0..2 {
+            let random = &mut stream(&[seed]);
+            let part = |g: &Vec<f64>| -> Vec<f64> {
+                let (size, len) = (norm(g), (g.len() as f64).sqrt());
+                // What is not trainable, and a bias that a batch norm takes out.
+                let still = size < 1e-12;
+                let mut across = || random.random_range(-1.7..1.7) / len;
+                g.iter().map(|g| if still { 0.0 } else { (g / size + across()) / size }).collect()
+            };
+            let mut direction: Vec<Vec<f64>> = gradient.iter().map(part).collect();
+            let length = norm(&direction.concat());
+            direction.iter_mut().flatten().for_each(|d| *d /= length);
+            let along: f64 = direction.concat().iter().zip(gradient.concat()).map(|(a, b)| a * b).sum();
+            let slope = bench.slope(&direction);
+            assert!((along / slope - 1.0).abs() < 1e-7, "{}: {along} instead of {slope}", net.name);
         }
     }
 }
 
-/// Box by box, so that a wrong gradient cannot hide among right ones. The two networks have every operation.
+/// Tensor by tensor, so that a wrong gradient cannot hide among right ones. One that is less than a thousandth of the
+/// largest may err as if it were that large.
 #[test]
-fn gradients_of_every_box_match_finite_differences() {
-    for (net, tolerance) in [("inception_resnet_v1", 0.01), ("inception_v3", 0.03)] {
-        let bench = Bench::new(net, 4);
-        let (_, gradient) = bench.trained();
-        for id in bench.graph.ids().filter(|&id| !bench.graph.node_params(id).is_empty()) {
-            let direction = bench.direction(&gradient, id.0 as u64, |p| p.node == id);
-            let (along, slope) = (dot(&direction, &gradient), bench.slope(&direction));
-            let name = &bench.graph.node(id).name;
-            assert!((along / slope - 1.0).abs() < tolerance, "{net} {name}: {along} instead of {slope}");
+fn every_gradient_of_every_network_matches_f64() {
+    for net in NETWORKS {
+        let bench = Bench::new(net.name, 0.25, 8);
+        let ((loss, gradient), (expected_loss, expected)) = (bench.trained(), bench.expected());
+        let error = (loss / expected_loss - 1.0).abs();
+        assert!(error < 1e-5, "{}: loss {loss} instead of {expected_loss}", net.name);
+        let largest = expected.iter().map(|e| norm(e)).fold(0.0, f64::max);
+        let mut without = Vec::new();
+        for ((g, e), p) in gradient.iter().zip(&expected).zip(bench.weights.params()) {
+            if p.role.trainable() && norm(e) < 1e-9 * largest {
+                without.push(p.name.as_str());
+            }
+            let difference: Vec<f64> = g.iter().zip(e).map(|(g, e)| g - e).collect();
+            let error = norm(&difference) / norm(e).max(1e-3 * largest);
+            assert!(
+                error <= 1e-4,
+                "{}: the gradient of {} is off by {error:.1e} of itself",
+                net.name,
+                p.name
+            );
         }
+        // The last block has no ReLU, and the batch norm behind it takes out what the bias adds.
+        let none: &[&str] = if net.name == "inception_resnet_v2.slim" { &["block8_10/up/bias"] } else { &[] };
+        assert_eq!(without, none, "{}: parameters without a gradient", net.name);
     }
 }
 
