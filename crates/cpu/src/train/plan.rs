@@ -38,14 +38,14 @@ pub(crate) const OPERANDS: usize = 8;
 
 /// One step; operands that it does not have are empty.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
+pub(crate) struct Step<T = Range<usize>> {
     pub(crate) work: Work,
     pub(crate) id: NodeId,
     /// Whether the gradient of its input is added to one that is there.
     pub(crate) accumulate: bool,
     /// Whether it computes what was computed before.
     pub(crate) again: bool,
-    pub(crate) operands: Operands<Range<usize>>,
+    pub(crate) operands: Operands<T>,
 }
 
 /// Where the operands of a step lie.
@@ -142,13 +142,14 @@ impl Program {
     }
 }
 
-/// Positions through which one activation passes, complete.
+/// Positions behind a step through which one activation passes, complete.
 fn cuts(graph: &Graph, layout: &Layout, end: usize) -> Vec<usize> {
     let buffer = |id: NodeId| layout.place(layout.fused(id).unwrap_or(id)).buffer;
     let buffers = layout.sizes().len();
     let (mut first, mut last_write, mut last) =
         (vec![usize::MAX; buffers], vec![0; buffers], vec![0; buffers]);
-    for id in (0..end).map(NodeId).filter(|&id| writes(graph, id)) {
+    let counts = writers(graph, NodeId(end - 1));
+    for id in (0..end).map(NodeId).filter(|id| counts[id.0]) {
         let b = buffer(id);
         first[b] = first[b].min(id.0);
         last_write[b] = last_write[b].max(id.0);
@@ -164,7 +165,7 @@ fn cuts(graph: &Graph, layout: &Layout, end: usize) -> Vec<usize> {
             _ => false,
         }
     };
-    (1..end).filter(|&p| passes(p)).collect()
+    (1..end).filter(|&p| counts[p - 1] && passes(p)).collect()
 }
 
 /// Ends of segments of about `size` values a picture each.
@@ -181,9 +182,17 @@ fn segments(graph: &Graph, cuts: &[usize], end: usize, size: usize) -> Vec<usize
     ends
 }
 
-/// Whether the forward step of a node writes something.
-fn writes(graph: &Graph, id: NodeId) -> bool {
-    !matches!(graph.node(id).op, Op::Input | Op::Concat | Op::Residual { .. })
+/// For each node whether it has a forward step: `logits` depend on it, and it writes something itself.
+fn writers(graph: &Graph, logits: NodeId) -> Vec<bool> {
+    let mut needed = vec![false; graph.nodes().len()];
+    needed[logits.0] = true;
+    for id in graph.ids().rev().filter(|id| id.0 <= logits.0) {
+        if needed[id.0] {
+            graph.node(id).inputs.iter().for_each(|input| needed[input.0] = true);
+        }
+    }
+    let writes = |id: NodeId| !matches!(graph.node(id).op, Op::Input | Op::Concat | Op::Residual { .. });
+    graph.ids().map(|id| needed[id.0] && writes(id)).collect()
 }
 
 /// The nodes whose activations the forward step of `id` reads.
@@ -216,7 +225,9 @@ struct Builder<'a> {
     n: usize,
     scratch: &'a dyn Fn(Work, NodeId) -> usize,
     values: Vec<Value>,
-    steps: Vec<(Work, NodeId, bool, bool, Operands<Option<usize>>)>,
+    steps: Vec<Step<Option<usize>>>,
+    /// Which nodes have a forward step.
+    counts: Vec<bool>,
     /// Nodes that write to each buffer, in order.
     writers: Vec<Vec<NodeId>>,
     /// The activations of each buffer as computed forward, and as restored for the segment in work.
@@ -239,7 +250,8 @@ impl<'a> Builder<'a> {
     ) -> Self {
         let (nodes, buffers) = (graph.nodes().len(), layout.sizes().len());
         let mut writers = vec![Vec::new(); buffers];
-        for id in graph.ids().take(logits.0 + 1).filter(|&id| writes(graph, id)) {
+        let counts = self::writers(graph, logits);
+        for id in graph.ids().filter(|id| counts[id.0]) {
             writers[layout.place(layout.fused(id).unwrap_or(id)).buffer].push(id);
         }
         Builder {
@@ -250,6 +262,7 @@ impl<'a> Builder<'a> {
             scratch,
             values: Vec::new(),
             steps: Vec::new(),
+            counts,
             writers,
             activations: vec![None; buffers],
             restored: vec![None; buffers],
@@ -306,16 +319,12 @@ impl<'a> Builder<'a> {
 
     fn program(self) -> Program {
         let (places, len) = place(&self.values);
-        let steps = self.steps.into_iter().map(|(work, id, accumulate, again, operands)| Step {
-            work,
-            id,
-            accumulate,
-            again,
-            operands: operands.map(|value| {
-                value.map_or(0..0, |value: usize| places[value]..places[value] + self.values[value].len)
-            }),
-        });
-        let steps = steps.collect();
+        let range = |value: usize| places[value]..places[value] + self.values[value].len;
+        let place = |Step { work, id, accumulate, again, operands }: Step<Option<usize>>| {
+            let operands = operands.map(|value| value.map_or(0..0, range));
+            Step { work, id, accumulate, again, operands }
+        };
+        let steps = self.steps.into_iter().map(place).collect();
         let times = |id: &NodeId| self.computed[id.0].saturating_sub(1);
         let recomputed = self.graph.ids().flat_map(|id| std::iter::repeat_n(id, times(&id))).collect();
         Program { n: self.n, steps, len, recomputed }
@@ -323,6 +332,12 @@ impl<'a> Builder<'a> {
 
     fn buffer(&self, id: NodeId) -> usize {
         self.layout.place(self.layout.fused(id).unwrap_or(id)).buffer
+    }
+
+    /// The buffer that a segment writes last, and others read.
+    fn last(&self, nodes: &Range<usize>) -> usize {
+        let last = nodes.clone().rev().find(|&id| self.counts[id]).expect("a segment has steps");
+        self.buffer(NodeId(last))
     }
 
     /// A value that the next step is the first to use.
@@ -340,18 +355,21 @@ impl<'a> Builder<'a> {
             self.values[value].last = now;
         }
         let again = work == Work::Forward && self.computed[id.0] > 1 || work == Work::Restore;
-        self.steps.push((work, id, accumulate, again, operands));
+        self.steps.push(Step { work, id, accumulate, again, operands });
     }
 
     /// Computes a segment. What its gradient needs stays where `keep`; else its last activation alone.
     fn forward(&mut self, nodes: Range<usize>, keep: bool) {
-        let last = self.buffer(NodeId(nodes.end - 1));
+        let last = self.last(&nodes);
         // What is known of the last activation need not be computed again.
         let known = self.activations[last].is_some();
-        for id in nodes.clone().map(NodeId).filter(|&id| writes(self.graph, id)) {
+        for id in nodes.clone().map(NodeId) {
+            if !self.counts[id.0] {
+                continue;
+            }
             let buffer = self.buffer(id);
             let written = !(known && buffer == last);
-            if !written && !(keep && has_norm(self.graph, id)) {
+            if !(written || keep && has_norm(self.graph, id)) {
                 continue;
             }
             let mut operands = Operands::default();
@@ -385,8 +403,8 @@ impl<'a> Builder<'a> {
 
     /// Nothing is left of the activations of `nodes` but those of the buffer `but`.
     fn forget(&mut self, nodes: Range<usize>, but: Option<usize>) {
-        for id in nodes.map(NodeId) {
-            let buffer = self.buffer(id);
+        for id in nodes.map(NodeId).filter(|id| self.counts[id.0]) {
+            let buffer = self.layout.place(self.layout.fused(id).unwrap_or(id)).buffer;
             if Some(buffer) != but {
                 self.activations[buffer] = None;
             }
@@ -403,7 +421,7 @@ impl<'a> Builder<'a> {
 
     /// The gradients of a segment whose values were kept.
     fn backward(&mut self, nodes: Range<usize>) {
-        let last = self.buffer(NodeId(nodes.end - 1));
+        let last = self.last(&nodes);
         // Activations at the ends of a segment are there anyway.
         let ends_here = nodes.end <= self.logits.0;
         for id in nodes.clone().rev().map(NodeId) {

@@ -50,7 +50,8 @@ pub struct GradWeight {
 /// How A and B are made.
 #[derive(Clone, Debug)]
 enum Source {
-    Direct(Gather),
+    /// The second with the taps of a kernel row as one, where they may lie without gaps.
+    Direct(Gather, Option<Gather>),
     Winograd(Winograd),
 }
 
@@ -70,11 +71,11 @@ impl GradWeight {
     }
 
     fn like(plan: ConvPlan) -> Self {
-        let ConvPlan { shape, method, forward, .. } = plan;
+        let ConvPlan { shape, method, forward, merged, .. } = plan;
         let zeros = vec![0.0; shape.out_channels.max(shape.in_channels * shape.kernel[1])];
         let source = match method {
             Method::Winograd(winograd) => Source::Winograd(winograd),
-            Method::Direct | Method::Strassen(_) => Source::Direct(forward),
+            Method::Direct | Method::Strassen(_) => Source::Direct(forward, merged),
         };
         GradWeight { shape, source, zeros }
     }
@@ -82,7 +83,7 @@ impl GradWeight {
     /// What computes it.
     pub fn algorithm(&self) -> Algorithm {
         match &self.source {
-            Source::Direct(_) => Algorithm::Direct,
+            Source::Direct(..) => Algorithm::Direct,
             Source::Winograd(winograd) => Algorithm::Winograd(winograd.tile()),
         }
     }
@@ -92,17 +93,11 @@ impl GradWeight {
         let len = |rows: Rows| self.product(rows, batch).scratch_len();
         match &self.source {
             Source::Winograd(winograd) => len(Rows::Tiles(winograd)),
-            Source::Direct(gather) => {
-                let merged = self.merged(gather).map_or(0, |merged| len(Rows::Pixels(&merged)));
+            Source::Direct(gather, merged) => {
+                let merged = merged.as_ref().map_or(0, |merged| len(Rows::Pixels(merged)));
                 merged.max(len(Rows::Pixels(gather)))
             }
         }
-    }
-
-    /// The gather whose kernel rows are read as one tap, where they may lie without gaps.
-    fn merged(&self, gather: &Gather) -> Option<Gather> {
-        let [_, kw] = self.shape.kernel;
-        (self.shape.pad[1] == 0 && kw > 1).then(|| gather.merged_rows(kw))
     }
 
     fn product(&self, rows: Rows, batch: usize) -> Product {
@@ -142,10 +137,9 @@ impl GradWeight {
                 let m = self.multiply(pool, isa, rows, [x, dy], scratch);
                 winograd.finish(pool, isa, m, accumulate, dw);
             }
-            Source::Direct(gather) => {
-                // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
-                let merged = self.merged(gather).filter(|_| x.stride() == x.channels());
-                let rows = Rows::Pixels(merged.as_ref().unwrap_or(gather));
+            Source::Direct(gather, merged) => {
+                let merged = merged.as_ref().filter(|_| x.stride() == x.channels());
+                let rows = Rows::Pixels(merged.unwrap_or(gather));
                 let m = self.multiply(pool, isa, rows, [x, dy], scratch);
                 add_up(pool, isa, m, accumulate, dw);
             }

@@ -1,6 +1,7 @@
 //! What all convolutions share: the micro-kernel, how its right-hand side is packed, and what becomes of a sum.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
 
 use crate::isa::{Loops, NARROW, Simd};
 use crate::view::{Parts, Pixels, piece};
@@ -16,6 +17,20 @@ pub(super) const PANEL: usize = 16;
 pub(super) const PAIR: usize = 2;
 /// Tasks wanted at least, so that a late core is not waited for.
 pub(super) const TASKS: usize = 24;
+
+/// Marks that fit the stack.
+const MARKS: usize = 512;
+
+/// Calls `f` with `count` marks of nothing, each to hold the number of what a thread has made last. A step of a network
+/// asks hundreds of times, so few of them cost no allocation.
+pub(super) fn with_marks(count: usize, f: impl FnOnce(&[AtomicUsize])) {
+    let nothing = || AtomicUsize::new(usize::MAX);
+    if count <= MARKS {
+        f(&std::array::from_fn::<_, MARKS, _>(|_| nothing())[..count]);
+    } else {
+        f(&(0..count).map(|_| nothing()).collect::<Vec<_>>());
+    }
+}
 
 /// Weights that are read later and fetched from memory meanwhile, a line every few steps of the micro-kernel: for one
 /// picture most weights come from memory, and waiting for them costs a fifth of the time.

@@ -149,6 +149,22 @@ pub struct Sibling<'a> {
     pub y: ViewMut<'a>,
 }
 
+impl<'a> Sibling<'a> {
+    /// Its columns, the first panel of which is number `first` among all siblings'.
+    ///
+    /// # Panics
+    /// If it is of [`Algorithm::Winograd`].
+    fn part(self, first: usize) -> Part<'a> {
+        let Sibling { plan, packed, epilogue, y } = self;
+        let panels = match &plan.method {
+            Method::Direct => plan.forward.panels(),
+            Method::Strassen(strassen) => strassen.panels(),
+            Method::Winograd(_) => panic!("{:?} has no sibling", plan.shape),
+        };
+        Part { panels, packed, epilogue, target: y.share(), first }
+    }
+}
+
 /// How a convolution is computed forward.
 #[derive(Clone, Debug)]
 enum Method {
@@ -163,6 +179,9 @@ pub struct ConvPlan {
     shape: ConvShape,
     method: Method,
     forward: Gather,
+    /// The same with the taps of a kernel row as one, where they may lie in the picture without gaps: one long row is
+    /// cheaper than many short ones.
+    merged: Option<Gather>,
     zeros: Vec<f32>,
 }
 
@@ -199,26 +218,19 @@ fn together<'a>(
     next: &[f32],
     scratch: &mut [f32],
 ) {
-    let Some(first) = siblings.first().map(|sibling| sibling.plan) else { return };
-    assert_eq!(x.channels(), first.shape.in_channels);
     let mut end = 0;
-    let part = |Sibling { plan, packed, epilogue, y }: Sibling<'a>| {
-        let same = ConvShape { out_channels: plan.shape.out_channels, ..first.shape };
-        assert!(plan.shape == same, "{:?} beside {:?}", plan.shape, first.shape);
-        let panels = match &plan.method {
-            Method::Direct => plan.forward.panels(),
-            Method::Strassen(strassen) => strassen.panels(),
-            Method::Winograd(_) => panic!("{:?} has no sibling", plan.shape),
-        };
-        let part = Part { panels, packed, epilogue, target: y.share(), first: end };
+    let part = |sibling: Sibling<'a>| {
+        let part = sibling.part(end);
         end = part.end();
         part
     };
-    let parts: Vec<Part> = siblings.into_iter().map(part).collect();
-    match &first.method {
-        Method::Strassen(strassen) => strassen.run(pool, isa, x, &parts, next, scratch),
-        _ => first.forward.run_parts(pool, isa, x, &parts, next, &first.zeros),
+    let Some(first) = siblings.first().map(|sibling| sibling.plan) else { return };
+    for Sibling { plan, .. } in &siblings {
+        let same = ConvShape { out_channels: plan.shape.out_channels, ..first.shape };
+        assert!(plan.shape == same, "{:?} beside {:?}", plan.shape, first.shape);
     }
+    let parts: Vec<Part> = siblings.into_iter().map(part).collect();
+    first.run_parts(pool, isa, x, &parts, next, scratch);
 }
 
 impl ConvPlan {
@@ -262,8 +274,9 @@ impl ConvPlan {
             target_offset: [0, 0],
             columns_first: kernel[1] > kernel[0],
         };
+        let merged = (pad[1] == 0 && kernel[1] > 1).then(|| forward.merged_rows(kernel[1]));
         let zeros = vec![0.0; kernel[1] * in_channels];
-        ConvPlan { shape, method: Method::Direct, forward, zeros }
+        ConvPlan { shape, method: Method::Direct, forward, merged, zeros }
     }
 
     /// What computes it forward.
@@ -315,20 +328,25 @@ impl ConvPlan {
     pub fn forward(&self, pool: &Pool, isa: Isa, operands: Operands, y: ViewMut, scratch: &mut [f32]) {
         assert_eq!(operands.x.channels(), self.shape.in_channels);
         match &self.method {
-            Method::Direct => {}
-            Method::Winograd(winograd) => return winograd.run(pool, isa, operands, &self.zeros, y, scratch),
+            Method::Winograd(winograd) => winograd.run(pool, isa, operands, &self.zeros, y, scratch),
             Method::Strassen(_) => {
                 let Operands { x, packed, next, epilogue } = operands;
-                let alone = Sibling { plan: self, packed, epilogue, y };
-                return together(pool, isa, x, vec![alone], next, scratch);
+                let part = Sibling { plan: self, packed, epilogue, y }.part(0);
+                self.run_parts(pool, isa, x, &[part], next, scratch);
+            }
+            Method::Direct => {
+                let merged = self.merged.as_ref().filter(|_| operands.x.stride() == operands.x.channels());
+                merged.unwrap_or(&self.forward).run(pool, isa, operands, &self.zeros, y);
             }
         }
-        // Where a kernel's rows lie in the picture without gaps, one long row is cheaper than many short ones.
-        let ([_, kw], x) = (self.shape.kernel, operands.x);
-        if self.shape.pad[1] == 0 && kw > 1 && x.stride() == x.channels() {
-            self.forward.merged_rows(kw).run(pool, isa, operands, &self.zeros, y);
-        } else {
-            self.forward.run(pool, isa, operands, &self.zeros, y);
+    }
+
+    /// The convolutions of `parts`, which are of this algorithm and this input.
+    fn run_parts(&self, pool: &Pool, isa: Isa, x: View, parts: &[Part], next: &[f32], scratch: &mut [f32]) {
+        assert_eq!(x.channels(), self.shape.in_channels);
+        match &self.method {
+            Method::Strassen(strassen) => strassen.run(pool, isa, x, parts, next, scratch),
+            _ => self.forward.run_parts(pool, isa, x, parts, next, &self.zeros),
         }
     }
 }

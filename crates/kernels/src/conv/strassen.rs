@@ -15,10 +15,10 @@
 //! the additions of C cost nothing; a picture is paired with itself alone, so no other picture of a batch changes its bits.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::gather::{Part, Split};
-use super::micro::{Ahead, Depth, PAIR, PANEL, Pack, Panels, UNIT, dot};
+use super::micro::{Ahead, Depth, PAIR, PANEL, Pack, Panels, UNIT, dot, with_marks};
 use super::{ConvShape, Taps};
 use crate::isa::{Kernel, Simd, WIDEST};
 use crate::view::Parts;
@@ -111,19 +111,20 @@ impl Strassen {
         let sums_len = self.most() * SUMS * self.half;
         let sums = Parts::new(&mut scratch[..pool.threads() * sums_len]);
         // The chunk whose sums each thread has made.
-        let held: Vec<AtomicUsize> = (0..pool.threads()).map(|_| AtomicUsize::new(usize::MAX)).collect();
-        pool.run_on(split.tasks(), |worker, task| {
-            let (chunk, group) = (task / split.groups, task % split.groups);
-            let rows = split.rows(chunk);
-            isa.run(Task {
-                strassen: self,
-                source: &source,
-                parts,
-                ahead: split.ahead([chunk, group], parts, next, false),
-                pairs: rows.start..rows.end.min(pairs),
-                panels: split.panels(group),
-                adds: held[worker].swap(chunk, Ordering::Relaxed) != chunk,
-                sums: sums.pointer(worker * sums_len..(worker + 1) * sums_len),
+        with_marks(pool.threads(), |held| {
+            pool.run_on(split.tasks(), |worker, task| {
+                let (chunk, group) = (task / split.groups, task % split.groups);
+                let rows = split.rows(chunk);
+                isa.run(Task {
+                    strassen: self,
+                    source: &source,
+                    parts,
+                    ahead: split.ahead([chunk, group], parts, next, false),
+                    pairs: rows.start..rows.end.min(pairs),
+                    panels: split.panels(group),
+                    adds: held[worker].swap(chunk, Ordering::Relaxed) != chunk,
+                    sums: sums.pointer(worker * sums_len..(worker + 1) * sums_len),
+                });
             });
         });
     }

@@ -19,12 +19,12 @@ mod transform;
 pub(super) use tile::Spread;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use task::Task;
 
 use super::grad_weight::{Sums, store};
-use super::micro::{Ahead, Operands, PAIR, PANEL, Pack, Panels, UNIT};
+use super::micro::{Ahead, Operands, PAIR, PANEL, Pack, Panels, UNIT, with_marks};
 use super::{ConvShape, Taps};
 use crate::isa::{Loops, WIDEST};
 use crate::view::{Parts, piece};
@@ -49,6 +49,8 @@ pub(super) struct Winograd {
     /// Tiles of a picture.
     tiles: [usize; 2],
     panels: Panels,
+    /// The filter's transforms along both axes.
+    filters: [Vec<Vec<f64>>; 2],
 }
 
 impl Winograd {
@@ -67,7 +69,8 @@ impl Winograd {
         }
         let tiles = [0, 1].map(|d| shape.output()[d].div_ceil(m[d]));
         let panels = Panels { n: shape.out_channels, depth: n[0] * n[1] * shape.in_channels };
-        Ok(Winograd { shape, m, n, tiles, panels })
+        let filters = [0, 1].map(|d| transform::filter(n[d], shape.kernel[d]));
+        Ok(Winograd { shape, m, n, tiles, panels, filters })
     }
 
     /// Outputs of a tile.
@@ -87,11 +90,7 @@ impl Winograd {
 
     /// Transforms `weights`, in `f64`, to `[panel][ξ][in][width]`.
     pub(super) fn pack(&self, pool: &Pool, isa: Isa, weights: Taps, packed: &mut [f32]) {
-        let [kh, kw] = self.shape.kernel;
-        let [rows, columns] = [transform::filter(self.n[0], kh), transform::filter(self.n[1], kw)];
-        let transform =
-            Transform { weights, channels: self.shape.in_channels, kw, rows: &rows, columns: &columns };
-        self.panels.pack(pool, isa, packed, transform);
+        self.panels.pack(pool, isa, packed, Transform { winograd: self, weights });
     }
 
     /// Tiles of `batch` pictures.
@@ -101,11 +100,9 @@ impl Winograd {
 
     /// `dw = Gᵀ M`, in `f64`: what tiles transformed by [`Self::transform_input`] and [`Self::transform_gradient`] sum up to.
     pub(super) fn finish(&self, pool: &Pool, isa: Isa, m: Sums, accumulate: bool, dw: &mut [f32]) {
-        let ConvShape { in_channels, kernel: [kh, kw], .. } = self.shape;
-        let [rows, columns] = [transform::filter(self.n[0], kh), transform::filter(self.n[1], kw)];
         let dw = Parts::new(dw);
-        pool.run(in_channels, |c| {
-            isa.run_loops(Finish { winograd: self, m, c, rows: &rows, columns: &columns, accumulate, dw });
+        pool.run(self.shape.in_channels, |c| {
+            isa.run_loops(Finish { winograd: self, m, c, accumulate, dw });
         });
     }
 
@@ -154,31 +151,32 @@ impl Winograd {
         let (v, m) = (Parts::new(v), Parts::new(m));
         let target = target.share();
         // The block in each place of V.
-        let held: Vec<AtomicUsize> = (0..threads * kept).map(|_| AtomicUsize::new(usize::MAX)).collect();
-        pool.run_on(blocks.count * groups, |worker, i| {
-            let (block, group) =
-                if kept == blocks.count { (i % kept, i / kept) } else { (i / groups, i % groups) };
-            let panels = piece(group, PAIR, panels);
-            let place = worker * kept + block % kept;
-            let transforms = held[place].swap(block, Ordering::Relaxed) != block;
-            let now = self.panels.span(panels.clone());
-            let behind = &packed[now.end..(now.end + now.len()).min(packed.len())];
-            isa.run(Task {
-                winograd: self,
-                blocks: &blocks,
-                source: &source,
-                packed,
-                ahead: Ahead::new(behind, next, [block, blocks.count]),
-                zeros,
-                epilogue: &epilogue,
-                target: &target,
-                tiles: piece(block, blocks.size, blocks.tiles),
-                transforms,
-                panels,
-                // V and M of a worker are used by one task at a time.
-                v: v.pointer(place * v_len..(place + 1) * v_len),
-                m: m.pointer(worker * m_len..(worker + 1) * m_len),
-            });
+        with_marks(threads * kept, |held| {
+            pool.run_on(blocks.count * groups, |worker, i| {
+                let (block, group) =
+                    if kept == blocks.count { (i % kept, i / kept) } else { (i / groups, i % groups) };
+                let panels = piece(group, PAIR, panels);
+                let place = worker * kept + block % kept;
+                let transforms = held[place].swap(block, Ordering::Relaxed) != block;
+                let now = self.panels.span(panels.clone());
+                let behind = &packed[now.end..(now.end + now.len()).min(packed.len())];
+                isa.run(Task {
+                    winograd: self,
+                    blocks: &blocks,
+                    source: &source,
+                    packed,
+                    ahead: Ahead::new(behind, next, [block, blocks.count]),
+                    zeros,
+                    epilogue: &epilogue,
+                    target: &target,
+                    tiles: piece(block, blocks.size, blocks.tiles),
+                    transforms,
+                    panels,
+                    // V and M of a worker are used by one task at a time.
+                    v: v.pointer(place * v_len..(place + 1) * v_len),
+                    m: m.pointer(worker * m_len..(worker + 1) * m_len),
+                });
+            })
         });
     }
 }
@@ -186,13 +184,8 @@ impl Winograd {
 /// Weights → U.
 #[derive(Clone, Copy)]
 struct Transform<'a> {
+    winograd: &'a Winograd,
     weights: Taps<'a>,
-    /// Channels in.
-    channels: usize,
-    kw: usize,
-    /// The filter's transforms along both axes.
-    rows: &'a [Vec<f64>],
-    columns: &'a [Vec<f64>],
 }
 
 /// Weights of the largest kernel, and of one that is transformed along one axis.
@@ -201,11 +194,13 @@ const TAPS: usize = 25;
 impl Pack for Transform<'_> {
     #[inline(always)]
     fn fill(&self, outputs: Range<usize>, panel: &mut [f32], width: usize) {
-        let Transform { weights, channels, kw, rows, columns } = *self;
+        let Transform { winograd, weights } = *self;
+        let (ConvShape { in_channels, kernel: [_, kw], .. }, [rows, columns]) =
+            (winograd.shape, &winograd.filters);
         // All outputs of the panel at a time; zeros for those that do not exist.
         let mut taps = [[0.0f64; PANEL]; TAPS];
         let taps = &mut taps[..weights.count];
-        for c in 0..channels {
+        for c in 0..in_channels {
             for (tap, to) in taps.iter_mut().enumerate() {
                 *to = weights.read(tap, c, &outputs).map(f64::from);
             }
@@ -216,7 +211,7 @@ impl Pack for Transform<'_> {
                 }
                 for (x, column) in columns.iter().enumerate() {
                     let values = sum(column, &half[..kw]);
-                    let to = &mut panel[((y * columns.len() + x) * channels + c) * width..][..width];
+                    let to = &mut panel[((y * columns.len() + x) * in_channels + c) * width..][..width];
                     to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
                 }
             }
@@ -229,9 +224,6 @@ struct Finish<'a> {
     winograd: &'a Winograd,
     m: Sums<'a>,
     c: usize,
-    /// The filter's transforms along both axes.
-    rows: &'a [Vec<f64>],
-    columns: &'a [Vec<f64>],
     accumulate: bool,
     dw: Parts<'a, f32>,
 }
@@ -240,13 +232,14 @@ impl Loops for Finish<'_> {
     #[inline(always)]
     fn run(self) {
         let ConvShape { in_channels, out_channels, kernel: [kh, kw], .. } = self.winograd.shape;
-        let nx = self.columns.len();
+        let [rows, columns] = &self.winograd.filters;
+        let nx = columns.len();
         for first in (0..out_channels).step_by(PANEL) {
             let outputs = first..out_channels.min(first + PANEL);
             let mut taps = [[0.0f64; PANEL]; TAPS];
-            for (y, row) in self.rows.iter().enumerate() {
+            for (y, row) in rows.iter().enumerate() {
                 let mut half = [[0.0f64; PANEL]; TAPS];
-                for (x, column) in self.columns.iter().enumerate() {
+                for (x, column) in columns.iter().enumerate() {
                     let value = self.m.read(y * nx + x, self.c, first).map(f64::from);
                     for (half, factor) in half.iter_mut().zip(column) {
                         (0..PANEL).for_each(|i| half[i] += factor * value[i]);
