@@ -8,8 +8,11 @@ use rand::RngExt;
 /// Whether batch norm uses the batch's statistics or the running ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The batch's.
-    Training,
+    /// The batch's. Dropout depends on a picture's place in the batch, of which so many pictures come `before` these.
+    Training {
+        /// Pictures before the first.
+        before: usize,
+    },
     /// The running ones.
     Inference,
 }
@@ -44,7 +47,7 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], input: &[f32], n: usize, mode
                         let m = (y.len() / c) as f64;
                         for j in 0..c {
                             let column = || y.iter().skip(j).step_by(c);
-                            let (mean, variance) = if mode == Mode::Training {
+                            let (mean, variance) = if mode != Mode::Inference {
                                 let mean = column().sum::<f64>() / m;
                                 (mean, column().map(|v| (v - mean).powi(2)).sum::<f64>() / m)
                             } else {
@@ -87,10 +90,13 @@ pub fn forward(graph: &Graph, params: &[Vec<f64>], input: &[f32], n: usize, mode
                 };
                 (0..n).flat_map(|i| (0..c).map(move |j| (i, j))).map(|(i, j)| mean(i, j)).collect()
             }
-            Op::Dropout { keep } if mode == Mode::Training => {
-                x(0).iter().zip(dropout_mask(id, keep)).map(|(v, factor)| v * factor).collect()
-            }
-            Op::Dropout { .. } => x(0).clone(),
+            Op::Dropout { keep } => match mode {
+                Mode::Training { before } => {
+                    let mask = dropout_mask(id, keep).skip(before * node.shape.len());
+                    x(0).iter().zip(mask).map(|(v, factor)| v * factor).collect()
+                }
+                Mode::Inference => x(0).clone(),
+            },
             Op::Linear { out } => {
                 let (w, bias) = (find(id, Role::Weight), find(id, Role::Bias));
                 let product = |row: &[f64], j: usize| {

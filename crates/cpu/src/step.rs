@@ -58,6 +58,16 @@ pub struct StepOptions {
     pub micro_batch: Option<NonZeroUsize>,
 }
 
+impl Optimizer {
+    /// How many values it keeps for each weight.
+    pub fn buffers(&self) -> usize {
+        match self {
+            Optimizer::Sgd { .. } => 1,
+            Optimizer::RmsPropTf { .. } | Optimizer::AdamW { .. } => 2,
+        }
+    }
+}
+
 impl StepOptions {
     /// The weight decay that is part of the gradient.
     pub(crate) fn decay_of_gradient(&self) -> f32 {

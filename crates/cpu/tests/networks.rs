@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
+
 use common::{Mode, RANDOM, in_f64, lived_in, mostly_open, pictures};
-use inception_cpu::{Device, Model, Optimizer, Precision, Scratch, StepError, StepOptions, Trainer};
+use inception_cpu::{
+    Device, Keep, Model, Optimizer, Precision, Scratch, StepError, StepOptions, StepReport, Trainer,
+};
 use inception_graph::{Graph, NETWORKS, Spec, Weights, build, stream};
 use rand::RngExt;
 
@@ -108,20 +112,19 @@ struct Bench {
 }
 
 impl Bench {
-    /// With this one no ReLU of the networks at a width of 0.25 is as near to its kink as `f32` rounds: the nearest is 1e-6
-    /// off. One that opens in `f32` alone changes gradients by 1e-3 and more, as does a maximum that moves, so a kernel
-    /// that rounds otherwise may need another seed.
-    const SEED: u64 = 3;
-
     fn new(net: &str, width: f64, pictures: usize) -> Self {
+        Self::seeded(net, width, pictures, 3)
+    }
+
+    fn seeded(net: &str, width: f64, pictures: usize, seed: u64) -> Self {
         let graph = build(&Spec::new(net).img_size(75).width(width).classes(5)).expect("a valid network");
         let labels = [0, 3, 1, 4, 2].into_iter().cycle().take(pictures).collect();
-        let pixels = common::pictures(pictures, 75, Self::SEED + 1);
-        Bench { weights: mostly_open(&graph, Self::SEED), pixels, labels, graph }
+        let pixels = common::pictures(pictures, 75, seed + 1);
+        Bench { weights: mostly_open(&graph, seed), pixels, labels, graph }
     }
 
     fn values(&self, params: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        common::forward(&self.graph, params, &self.pixels, self.labels.len(), Mode::Training)
+        common::forward(&self.graph, params, &self.pixels, self.labels.len(), Mode::Training { before: 0 })
     }
 
     fn loss(&self, values: &[Vec<f64>]) -> f64 {
@@ -132,12 +135,13 @@ impl Bench {
     fn expected(&self) -> (f64, Vec<Vec<f64>>) {
         let params = in_f64(&self.weights);
         let values = self.values(&params);
-        (self.loss(&values), common::gradient(&self.graph, &params, &values, &self.labels, 0.1))
+        (self.loss(&values), common::gradient(&self.graph, &params, &values, &self.labels, 0.1, 0))
     }
 
     /// Loss and gradient of the trainer.
-    fn trained(&self) -> (f64, Vec<Vec<f64>>) {
-        let mut trainer = Trainer::new(&self.graph, self.weights.clone(), &device(2));
+    fn trained(&self, precision: Precision) -> (f64, Vec<Vec<f64>>) {
+        let device = Device { precision, ..device(2) };
+        let mut trainer = Trainer::new(&self.graph, self.weights.clone(), &device);
         let report = trainer.step(&self.pixels, &self.labels, &options()).expect("finite");
         (f64::from(report.loss), in_f64(trainer.gradient()))
     }
@@ -187,48 +191,152 @@ fn the_reference_gradient_matches_finite_differences() {
 
 /// Tensor by tensor, so that a wrong gradient cannot hide among right ones. One that is less than a thousandth of the
 /// largest may err as if it were that large.
+fn assert_gradient(net: &str, graph: &Graph, gradient: &[Vec<f64>], expected: &[Vec<f64>], bound: f64) {
+    let largest = expected.iter().map(|e| norm(e)).fold(0.0, f64::max);
+    let mut without = Vec::new();
+    for ((g, e), p) in gradient.iter().zip(expected).zip(graph.params()) {
+        if p.role.trainable() && norm(e) < 1e-9 * largest {
+            without.push(p.name.clone());
+        }
+        let difference: Vec<f64> = g.iter().zip(e).map(|(g, e)| g - e).collect();
+        let error = norm(&difference) / norm(e).max(1e-3 * largest);
+        assert!(error <= bound, "{net}: the gradient of {} is off by {error:.1e} of itself", p.name);
+    }
+    // The last block has no ReLU, and the batch norm behind it takes out what the bias adds.
+    let none: &[&str] = if net == "inception_resnet_v2.slim" { &["block8_10/up/bias"] } else { &[] };
+    assert_eq!(without, none, "{net}: parameters without a gradient");
+}
+
+/// With this seed no ReLU of the network at a width of 0.25 is as near to its kink as the sums round: the nearest is some
+/// 1e-6 off. One that opens in `f32` alone changes gradients by 1e-3 and more, as does a maximum that moves, so a kernel
+/// that rounds otherwise may need another seed.
+fn far_from_kinks(net: &str, precision: Precision) -> u64 {
+    match (net, precision) {
+        ("inception_v4", Precision::Default) => 1,
+        ("inception_v3.torchvision", Precision::Default) => 5,
+        _ => 3,
+    }
+}
+
+/// Sums of products alone keep every gradient within 1e-4 of itself. Winograd's and Strassen's round more, and plain
+/// networks amplify what their forward pass rounds: 5e-4, the residual ones within 1e-4 as well.
 #[test]
 fn every_gradient_of_every_network_matches_f64() {
     for net in NETWORKS {
-        let bench = Bench::new(net.name, 0.25, 8);
-        let ((loss, gradient), (expected_loss, expected)) = (bench.trained(), bench.expected());
-        let error = (loss / expected_loss - 1.0).abs();
-        assert!(error < 1e-5, "{}: loss {loss} instead of {expected_loss}", net.name);
-        let largest = expected.iter().map(|e| norm(e)).fold(0.0, f64::max);
-        let mut without = Vec::new();
-        for ((g, e), p) in gradient.iter().zip(&expected).zip(bench.weights.params()) {
-            if p.role.trainable() && norm(e) < 1e-9 * largest {
-                without.push(p.name.as_str());
-            }
-            let difference: Vec<f64> = g.iter().zip(e).map(|(g, e)| g - e).collect();
-            let error = norm(&difference) / norm(e).max(1e-3 * largest);
-            assert!(
-                error <= 1e-4,
-                "{}: the gradient of {} is off by {error:.1e} of itself",
-                net.name,
-                p.name
-            );
+        let residual = net.name.starts_with("inception_resnet");
+        let bounds = [(Precision::Exact, 1e-4), (Precision::Default, if residual { 1e-4 } else { 5e-4 })];
+        for (precision, bound) in bounds {
+            let bench = Bench::seeded(net.name, 0.25, 8, far_from_kinks(net.name, precision));
+            let ((loss, gradient), (expected_loss, expected)) = (bench.trained(precision), bench.expected());
+            let error = (loss / expected_loss - 1.0).abs();
+            assert!(error < bound / 10.0, "{}: loss {loss} instead of {expected_loss}", net.name);
+            assert_gradient(net.name, &bench.graph, &gradient, &expected, bound);
         }
-        // The last block has no ReLU, and the batch norm behind it takes out what the bias adds.
-        let none: &[&str] = if net.name == "inception_resnet_v2.slim" { &["block8_10/up/bias"] } else { &[] };
-        assert_eq!(without, none, "{}: parameters without a gradient", net.name);
     }
 }
 
 #[test]
-fn training_has_the_same_bits_on_any_number_of_threads() {
-    let graph = small("inception_resnet_v1");
-    let run = |threads: usize| {
-        let mut trainer = Trainer::new(&graph, Weights::init(&graph, 1), &device(threads));
-        for step in 0..3 {
-            let options = StepOptions { random: [1, step], ema_decay: Some(0.5), ..options() };
-            trainer.step(&pictures(6, 75, step), &[0, 1, 2, 3, 4, 0], &options).expect("finite");
+fn training_has_the_same_bits_on_any_number_of_threads_and_in_every_run() {
+    for net in ["inception_resnet_v1", "inception_v4"] {
+        let graph = small(net);
+        let one = trained(&graph, Keep::Outputs, 1, 0, 50);
+        assert!(one == trained(&graph, Keep::Outputs, 2, 0, 50), "{net}: two threads");
+        assert!(one == trained(&graph, Keep::Outputs, 2, 0, 50), "{net}: once more");
+    }
+}
+
+/// Some steps: the bits of weights, statistics and average, and the report of the last step.
+fn trained(
+    graph: &Graph,
+    keep: Keep,
+    threads: usize,
+    micro_batch: usize,
+    steps: u64,
+) -> (Vec<u32>, StepReport) {
+    let mut trainer = Trainer::with(graph, Weights::init(graph, 1), &device(threads), keep);
+    let mut report = None;
+    for step in 0..steps {
+        let micro_batch = NonZeroUsize::new(micro_batch);
+        let options =
+            StepOptions { lr: 0.01, random: [1, step], ema_decay: Some(0.5), micro_batch, ..options() };
+        let labels = [0, 1, 2, 3, 4, 0];
+        report = Some(trainer.step(&pictures(6, 75, step), &labels, &options).expect("finite"));
+    }
+    let average = &trainer.average().expect("kept").data;
+    let bits = trainer.weights().data.iter().chain(average).map(|v| v.to_bits()).collect();
+    (bits, report.expect("a step"))
+}
+
+#[test]
+fn what_is_kept_for_the_gradient_changes_no_bit() {
+    for net in NETWORKS.iter().filter(|net| net.classes > 0) {
+        let graph = small(net.name);
+        for micro_batch in [0, 4] {
+            let [kept, again] =
+                [Keep::Outputs, Keep::Checkpoints].map(|keep| trained(&graph, keep, 3, micro_batch, 3));
+            assert!(kept == again, "{} in groups of {micro_batch}", net.name);
         }
-        let average = trainer.average().expect("kept").data.clone();
-        (trainer.weights().data.clone(), average)
-    };
-    let one = run(1);
-    assert!(one == run(2) && one == run(4));
+    }
+}
+
+/// Each group has batch norm's statistics of its own, as if it were a batch; loss, gradient and the statistics that the
+/// running ones follow are means over all pictures.
+#[test]
+fn gradients_of_groups_add_up_to_that_of_the_batch() {
+    for net in ["inception_resnet_v1", "inception_resnet_v2"] {
+        let bench = Bench::new(net, 0.25, 20);
+        let Bench { graph, weights, pixels, labels } = &bench;
+        let mut trainer =
+            Trainer::new(graph, weights.clone(), &Device { precision: Precision::Exact, ..device(2) });
+        let options = StepOptions { lr: 0.0, bn_decay: 0.0, micro_batch: NonZeroUsize::new(12), ..options() };
+        let report = trainer.step(pixels, labels, &options).expect("finite");
+        let (params, picture) = (in_f64(weights), pixels.len() / labels.len());
+        let (mut loss, mut statistics) = (0.0, [0.0; 2]);
+        let mut gradient = in_f64(&weights.zeros_like());
+        for (i, (pixels, labels)) in pixels.chunks(12 * picture).zip(labels.chunks(12)).enumerate() {
+            let mode = Mode::Training { before: 12 * i };
+            let share = labels.len() as f64 / bench.labels.len() as f64;
+            let values = common::forward(graph, &params, pixels, labels.len(), mode);
+            loss += share * common::loss(graph, &values, labels, 0.1);
+            let group = common::gradient(graph, &params, &values, labels, 0.1, 12 * i);
+            for (sum, g) in gradient.iter_mut().flatten().zip(group.concat()) {
+                *sum += share * g;
+            }
+            let [mean, variance] = first_statistics(graph, &params, pixels, labels.len());
+            statistics = [statistics[0] + share * mean, statistics[1] + share * variance];
+        }
+        assert!(
+            (f64::from(report.loss) / loss - 1.0).abs() < 1e-5,
+            "{net}: {} instead of {loss}",
+            report.loss
+        );
+        assert_gradient(net, graph, &in_f64(trainer.gradient()), &gradient, 1e-4);
+        for (name, expected) in ["conv_1a/mean", "conv_1a/variance"].into_iter().zip(statistics) {
+            let found = f64::from(trainer.weights().get(weights.index(name).expect("exists"))[0]);
+            assert!((found - expected).abs() < 1e-5, "{net}: {name} {found} instead of {expected}");
+        }
+    }
+}
+
+/// Batch mean and variance of the first channel of the first convolution, which sees the pictures themselves.
+fn first_statistics(graph: &Graph, params: &[Vec<f64>], pixels: &[f32], n: usize) -> [f64; 2] {
+    let conv = graph.find("conv_1a").expect("exists");
+    let shape = graph.node(conv).shape;
+    let (side, width) = (graph.img_size(), shape.c);
+    let kernel = &params[graph.params().iter().position(|p| p.name == "conv_1a/weight").expect("exists")];
+    let mut sums = Vec::new();
+    for i in 0..n {
+        for (oy, ox) in (0..shape.h).flat_map(|y| (0..shape.w).map(move |x| (y, x))) {
+            let tap = |k: usize| {
+                let (ky, kx, c) = (k / 9, k / 3 % 3, k % 3);
+                let v = pixels[((i * side + oy * 2 + ky) * side + ox * 2 + kx) * 3 + c];
+                f64::from(v) * kernel[k * width]
+            };
+            sums.push((0..27).map(tap).sum::<f64>());
+        }
+    }
+    let mean = sums.iter().sum::<f64>() / sums.len() as f64;
+    [mean, sums.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / sums.len() as f64]
 }
 
 #[test]
@@ -239,25 +347,13 @@ fn running_statistics_and_the_average_follow() {
     let mut trainer = Trainer::new(&graph, weights.clone(), &device(2));
     let options = StepOptions { ema_decay: Some(0.75), bn_decay: 0.8, ..options() };
     trainer.step(&pixels, &[0, 1, 2, 3], &options).expect("finite");
-    // The first convolution sees the pictures themselves, so its statistics are easily known.
-    let values = common::forward(&graph, &in_f64(&weights), &pixels, 4, Mode::Training);
-    assert!(values.iter().all(|v| !v.is_empty()));
-    let mean = weights.index("conv_1a/mean").expect("exists");
-    let kernel = weights.get(weights.index("conv_1a/weight").expect("exists"));
-    let side = 75;
-    let (mut sum, mut count) = (0.0f64, 0.0);
-    for n in 0..4 {
-        for (oy, ox) in (0..37).flat_map(|y| (0..37).map(move |x| (y, x))) {
-            for k in 0..27 {
-                let (ky, kx, c) = (k / 9, k / 3 % 3, k % 3);
-                let v = pixels[((n * side + oy * 2 + ky) * side + ox * 2 + kx) * 3 + c];
-                sum += f64::from(v) * f64::from(kernel[k * 8]);
-            }
-            count += 1.0;
-        }
+    let batch = first_statistics(&graph, &in_f64(&weights), &pixels, 4);
+    for (name, batch) in ["conv_1a/mean", "conv_1a/variance"].into_iter().zip(batch) {
+        let i = weights.index(name).expect("exists");
+        let expected = 0.8 * f64::from(weights.get(i)[0]) + 0.2 * batch;
+        let found = f64::from(trainer.weights().get(i)[0]);
+        assert!((found - expected).abs() < 1e-5, "{name}: {found} instead of {expected}");
     }
-    let expected = 0.8 * f64::from(weights.get(mean)[0]) + 0.2 * sum / count;
-    assert!((f64::from(trainer.weights().get(mean)[0]) - expected).abs() < 1e-5);
     let average = trainer.average().expect("kept");
     let triples = average.data.iter().zip(&weights.data).zip(&trainer.weights().data);
     for ((a, old), new) in triples {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use inception_cpu::Device;
+use inception_cpu::{Device, Keep};
 use inception_graph::{Spec, build};
 
 use crate::data::digits::digits;
@@ -108,6 +108,7 @@ impl Demo {
             recipe,
             recipe_name: "demo".into(),
             device: self.device.clone(),
+            keep: Keep::default(),
             log_interval: 10,
             progress: Style::None,
         };

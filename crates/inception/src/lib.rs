@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod exit;
 pub mod figures;
 pub mod interrupt;
+pub mod memory;
 pub mod metrics;
 pub mod npy;
 pub mod predict;

@@ -35,6 +35,8 @@ pub enum Rule {
     Sgd,
     /// TensorFlow's RMSProp.
     RmspropTf,
+    /// Adam with weight decay of its own.
+    Adamw,
 }
 
 /// An update rule and its constants.
@@ -51,15 +53,20 @@ pub struct Optimizer {
     pub decay: f32,
     /// Inside the root (`rmsprop-tf`).
     pub epsilon: f32,
+    /// Decays of mean and mean square (`adamw`).
+    pub betas: [f32; 2],
+    /// Beside the root (`adamw`).
+    pub adam_epsilon: f32,
 }
 
 impl Optimizer {
     /// As the engines take it.
     pub fn rule(&self) -> engine::Optimizer {
-        let Self { momentum, nesterov, decay, epsilon, .. } = *self;
+        let Self { momentum, nesterov, decay, epsilon, betas: [beta1, beta2], adam_epsilon, .. } = *self;
         match self.name {
             Rule::Sgd => engine::Optimizer::Sgd { momentum, nesterov },
             Rule::RmspropTf => engine::Optimizer::RmsPropTf { decay, momentum, epsilon },
+            Rule::Adamw => engine::Optimizer::AdamW { beta1, beta2, epsilon: adam_epsilon },
         }
     }
 }
@@ -76,6 +83,7 @@ pub struct Recipe {
     pub width: f64,
     pub epochs: usize,
     pub batch_size: usize,
+    pub micro_batch: usize,
     pub seed: u64,
     pub label_smoothing: f32,
     pub weight_decay: f32,
@@ -142,6 +150,12 @@ impl Recipe {
                 "at least 2 (batch norm needs several pictures)",
             ),
             (
+                "micro_batch",
+                self.micro_batch as f64,
+                self.micro_batch != 1 && self.micro_batch <= self.batch_size,
+                "0 (the whole batch) or from 2 to batch_size",
+            ),
+            (
                 "label_smoothing",
                 self.label_smoothing.into(),
                 (0.0..1.0).contains(&self.label_smoothing),
@@ -193,6 +207,18 @@ impl Recipe {
                 "optimizer.epsilon",
                 self.optimizer.epsilon.into(),
                 self.optimizer.epsilon > 0.0 && self.optimizer.epsilon.is_finite(),
+                "more than 0",
+            ),
+            (
+                "optimizer.betas",
+                self.optimizer.betas[0].max(self.optimizer.betas[1]).into(),
+                self.optimizer.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
+                "both 0 to below 1",
+            ),
+            (
+                "optimizer.adam_epsilon",
+                self.optimizer.adam_epsilon.into(),
+                self.optimizer.adam_epsilon > 0.0 && self.optimizer.adam_epsilon.is_finite(),
                 "more than 0",
             ),
             ("train.flip", self.train.flip, (0.0..=1.0).contains(&self.train.flip), "0 to 1"),

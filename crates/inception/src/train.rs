@@ -7,6 +7,7 @@
 
 mod report;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use inception_graph::{Spec, Weights, build};
 
 use crate::checkpoint::Metadata;
 use crate::data::{Cache, Dataset, Loader, Request, Skipped, Splits, Transform, shuffled};
-use crate::engine::{Cpu, Engine, StepError, StepOptions, Use};
+use crate::engine::{Cpu, Engine, Keep, StepError, StepOptions, Use};
 use crate::evaluate::evaluate;
 use crate::exit::UsageError;
 use crate::interrupt;
@@ -40,6 +41,8 @@ pub struct Job {
     pub splits: Splits,
     /// What it runs on.
     pub device: Device,
+    /// What is kept for the gradient.
+    pub keep: Keep,
     /// Decoding threads.
     pub workers: usize,
     /// Steps between two records of the log.
@@ -91,7 +94,7 @@ impl Run {
     pub fn new(job: Job, folder: RunDir) -> Result<Run> {
         let graph = build(&spec(&job.recipe, job.splits.train.classes.len())?)?;
         let weights = Weights::init(&graph, job.recipe.seed);
-        let engine = Box::new(Cpu::new(graph, weights, job.device.clone()));
+        let engine = Box::new(Cpu::new(graph, weights, job.device.clone()).keeping(job.keep));
         Run::with_engine(job, folder, engine)
     }
 
@@ -200,7 +203,7 @@ impl Run {
             bn_decay: bn_decay.min(early),
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, self.step as u64],
-            micro_batch: None,
+            micro_batch: NonZeroUsize::new(self.recipe.micro_batch),
         }
     }
 

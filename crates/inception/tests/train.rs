@@ -69,6 +69,7 @@ fn job(recipe: Recipe, splits: Splits) -> Job {
         recipe_name: "test".into(),
         splits,
         device,
+        keep: inception_cpu::Keep::default(),
         workers: 2,
         log_interval: 1,
         progress: Style::None,
@@ -229,6 +230,7 @@ fn every_network_overfits_32_pictures() {
             bn_decay: 0.8,
             ema_decay: None,
             random: [1, step],
+            micro_batch: None,
         };
         let learnt = (0..STEPS).find(|&step| {
             engine.train_step(&batch, &options(step)).expect("finite");

@@ -46,6 +46,8 @@ pub struct StepTimes {
     pub nodes: Vec<[Duration; Phase::ALL.len()]>,
     /// Norm of the gradient, update rule, moving average.
     pub optimizer: Duration,
+    /// All of the step.
+    pub total: Duration,
 }
 
 /// Adds up times without allocating.
@@ -54,7 +56,7 @@ pub(super) struct Clock(StepTimes);
 impl Clock {
     pub(super) fn new(nodes: usize) -> Self {
         let none = [Duration::ZERO; Phase::ALL.len()];
-        Clock(StepTimes { nodes: vec![none; nodes], optimizer: Duration::ZERO })
+        Clock(StepTimes { nodes: vec![none; nodes], optimizer: Duration::ZERO, total: Duration::ZERO })
     }
     pub(super) fn reset(&mut self) {
         self.0.nodes.fill([Duration::ZERO; Phase::ALL.len()]);
@@ -68,6 +70,9 @@ impl Clock {
     }
     pub(super) fn optimizer(&mut self, time: Duration) {
         self.0.optimizer = time;
+    }
+    pub(super) fn total(&mut self, time: Duration) {
+        self.0.total = time;
     }
     pub(super) fn times(&self) -> StepTimes {
         self.0.clone()

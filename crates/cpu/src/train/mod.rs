@@ -15,6 +15,7 @@ mod needs;
 mod plan;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Param, Role, Weights, stream};
 use inception_kernels::conv::{ConvPlan, Epilogue, GradInput, GradWeight, Operands, Shortcut};
@@ -217,6 +218,7 @@ impl Trainer {
         }
         let (batch, picture) = (labels.len(), self.graph.nodes()[0].shape.len());
         assert!(batch > 0 && input.len() == batch * picture, "one picture a label");
+        let start = Instant::now();
         self.clock.reset();
         let size = options.micro_batch.map_or(batch, |size| size.get().min(batch));
         let (mut sum, mut correct) = (0.0, 0);
@@ -228,6 +230,7 @@ impl Trainer {
             correct += loss.correct;
         }
         let grad_norm = self.update(options)?;
+        self.clock.total(start.elapsed());
         Ok(StepReport { loss: (sum / batch as f64) as f32, correct, grad_norm })
     }
 
@@ -446,7 +449,7 @@ impl Trainer {
 
     /// Moves the weights along the gradient; returns its norm.
     fn update(&mut self, options: &StepOptions) -> Result<f32, StepError> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let Self { device, state, weights, grad, .. } = self;
         let grad_norm = state.grad_norm(device, options, &mut weights.data, &mut grad.data);
         if !grad_norm.is_finite() {

@@ -5,6 +5,7 @@ use inception_graph::{Graph, Weights};
 use super::{Keep, Plans, program};
 use crate::device::Device;
 use crate::layout::Layout;
+use crate::step::Optimizer;
 
 /// What training steps on a batch need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,5 +34,10 @@ impl TrainNeeds {
             step_bytes: program.len * size_of::<f32>(),
             recomputed_macs: program.recomputed.iter().map(|&id| graph.node_macs(id)).sum(),
         }
+    }
+
+    /// Bytes in all: weights, gradient, `optimizer`, the moving average where there is one, and a step's.
+    pub fn bytes(&self, optimizer: &Optimizer, average: bool) -> usize {
+        self.weight_bytes * (2 + optimizer.buffers() + usize::from(average)) + self.step_bytes
     }
 }

@@ -15,13 +15,15 @@ use inception_kernels::reference::{
 };
 
 /// Gradient of the smoothed cross-entropy of the output `logits` in the layout of `params`, zero for what is not trainable;
-/// `values` are [`super::forward`]'s in training.
+/// `values` are [`super::forward`]'s in training,
+/// with so many pictures of the batch `before` these.
 pub(crate) fn gradient(
     graph: &Graph,
     params: &[Vec<f64>],
     values: &[Vec<f64>],
     labels: &[u32],
     smoothing: f64,
+    before: usize,
 ) -> Vec<Vec<f64>> {
     let zeros = |of: &[Vec<f64>]| -> Vec<Vec<f64>> { of.iter().map(|v| vec![0.0; v.len()]).collect() };
     let (mut d, mut result) = (zeros(values), zeros(params));
@@ -100,7 +102,9 @@ pub(crate) fn gradient(
                 add(&mut d[input.0], &dout.chunks(c).flat_map(mean).collect::<Vec<f64>>());
             }
             Op::Dropout { keep } => {
-                dout.iter_mut().zip(dropout_mask(id, keep)).for_each(|(g, factor)| *g *= factor);
+                dout.iter_mut()
+                    .zip(dropout_mask(id, keep).skip(before * node.shape.len()))
+                    .for_each(|(g, factor)| *g *= factor);
                 add(&mut d[input.0], &dout);
             }
             // A 1×1 convolution of one pixel.

@@ -1,6 +1,7 @@
 //! `inception bench`: how fast a network runs here, and where the time goes.
 
 mod images;
+mod training;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -8,13 +9,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use inception_cpu::{Device, Model, Optimizer, Scratch, StepOptions, Trainer, peak_flops};
-use inception_graph::{Graph, Spec, Weights, build, thousands};
+use inception_cpu::{Model, Scratch, peak_flops};
+use inception_graph::{Spec, Weights, build, thousands};
 use serde::Serialize;
 
 use super::device::DeviceArgs;
 use super::{stdout, write_json};
 use crate::exit::{Exit, UsageError};
+use crate::memory;
 use crate::progress::{Progress, Style};
 
 /// Arguments of `inception bench`.
@@ -26,9 +28,15 @@ pub struct BenchArgs {
     /// Pictures at a time
     #[arg(short, long, value_name = "N", default_value = "1", visible_alias = "batch")]
     pub batch_size: NonZeroUsize,
-    /// Measure training steps, too
+    /// Measure training steps, too, before anything else: SGD with momentum, weight decay, clipping and a moving average
     #[arg(long)]
     pub train: bool,
+    /// In training keep a few activations for the gradient and compute the others again
+    #[arg(long, requires = "train")]
+    pub checkpoint_activations: bool,
+    /// Pictures of a training step computed at a time [default: all]
+    #[arg(long, value_name = "N", requires = "train")]
+    pub micro_batch: Option<NonZeroUsize>,
     /// Measure from files to labels, too, on the pictures in a folder: decoded, the shorter side resized to 1/0.875 of
     /// the input (bicubic), the centre taken
     #[arg(long, value_name = "DIR")]
@@ -70,7 +78,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     images: Option<images::Images>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    training: Option<Times>,
+    training: Option<training::Training>,
     /// Activations that inference holds.
     activation_bytes: usize,
     /// Folded, packed, transformed weights.
@@ -132,6 +140,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let pixels: Vec<f32> =
         (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect();
     let flop = 2.0 * graph.macs() as f64 * batch as f64;
+    let training = args.train.then(|| training::measure(&graph, &device, &pixels, &args)).transpose()?;
     let model = Model::consuming(&graph, Weights::init(&graph, 0), &device);
     let mut scratch = Scratch::default();
     let output = graph.outputs()[0].0.clone();
@@ -142,7 +151,6 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let images = images.transpose()?;
     let layers = if args.layers { layers(&model, &pixels, batch, &mut scratch) } else { Vec::new() };
     let (activation_bytes, packed_bytes) = (model.activation_bytes(batch), model.packed_bytes());
-    let training = args.train.then(|| train(&graph, &device, &pixels, batch, args.seconds)).transpose()?;
     let report = Report {
         net: args.net,
         img_size: side,
@@ -158,7 +166,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
         training,
         activation_bytes,
         packed_bytes,
-        peak_memory_bytes: peak_memory(),
+        peak_memory_bytes: memory::peak(),
         layers,
     };
     let mut out = stdout();
@@ -190,6 +198,15 @@ impl Times {
         }
     }
 
+    fn text(&self, out: &mut impl Write, what: &str) -> Result<()> {
+        let Times { runs, median_ms, p90_ms, p99_ms, images_per_second, gflops } = self;
+        writeln!(
+            out,
+            "{what:<10} {median_ms:.1} ms a batch (p90 {p90_ms:.1}, p99 {p99_ms:.1}, {runs} runs), {images_per_second:.1} images/s, {gflops:.0} GFLOP/s"
+        )?;
+        Ok(())
+    }
+
     fn measure(seconds: f64, batch: usize, flop: f64, mut run: impl FnMut()) -> Times {
         let mut times = Vec::new();
         for (share, keep) in [(0.1, false), (1.0, true)] {
@@ -210,34 +227,6 @@ impl Times {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-fn train(graph: &Graph, device: &Device, pixels: &[f32], batch: usize, seconds: f64) -> Result<Times> {
-    if graph.classes() == 0 {
-        return Err(UsageError(format!("{} has no classes to train on", graph.spec().net)).into());
-    }
-    let labels: Vec<u32> = (0..batch).map(|i| (i % graph.classes()) as u32).collect();
-    let mut trainer = Trainer::new(graph, Weights::init(graph, 0), device);
-    let options = StepOptions {
-        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
-        // So small that no weight leaves the range of a useful network.
-        lr: 1e-6,
-        weight_decay: 1e-4,
-        clip_grad: Some(1.0),
-        label_smoothing: 0.1,
-        bn_decay: 0.9,
-        ema_decay: Some(0.99),
-        random: [0, 0],
-        micro_batch: None,
-    };
-    let flop = 3.0 * 2.0 * graph.macs() as f64 * batch as f64;
-    let mut failed = None;
-    let times = Times::measure(seconds, batch, flop, || {
-        if let Err(error) = trainer.step(pixels, &labels, &options) {
-            failed = Some(error);
-        }
-    });
-    failed.map_or(Ok(times), |error| Err(error.into()))
 }
 
 fn layers(model: &Model, pixels: &[f32], batch: usize, scratch: &mut Scratch) -> Vec<Layer> {
@@ -285,16 +274,12 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
     )?;
     let [before, after] = report.peak_gflops;
     let peak = before.max(after);
-    let times = [("inference", Some(&report.inference)), ("training", report.training.as_ref())];
-    for (what, times) in times.into_iter().filter_map(|(what, times)| Some((what, times?))) {
-        let Times { runs, median_ms, p90_ms, p99_ms, images_per_second, gflops } = times;
-        writeln!(
-            out,
-            "{what:<10} {median_ms:.1} ms a batch (p90 {p90_ms:.1}, p99 {p99_ms:.1}, {runs} runs), {images_per_second:.1} images/s, {gflops:.0} GFLOP/s"
-        )?;
-    }
+    report.inference.text(out, "inference")?;
     if let Some(images) = &report.images {
         images::text(out, images, *threads)?;
+    }
+    if let Some(training) = &report.training {
+        training::text(out, training, peak)?;
     }
     writeln!(out, "peak       {before:.0} GFLOP/s of multiply–adds before, {after:.0} after")?;
     let mib = |bytes: usize| format!("{} MiB", thousands((bytes >> 20) as u64));
@@ -324,11 +309,4 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
         writeln!(out, "\n\ntotal of the boxes {:.1} ms", report.layers.iter().map(|l| l.ms).sum::<f64>())?;
     }
     Ok(())
-}
-
-/// The largest resident memory of this process.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }

@@ -9,7 +9,7 @@ pub struct DeviceArgs {
     /// Threads of the network [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// How much of its accuracy inference may trade for speed
+    /// How much of its accuracy may be traded for speed
     #[arg(long, value_enum, default_value_t)]
     pub precision: Accuracy,
 }

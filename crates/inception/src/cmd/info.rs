@@ -1,5 +1,7 @@
 //! `inception info`: what a network is, what a checkpoint holds.
 
+mod training;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use anyhow::{Context, Result};
 use inception_cpu::{Device, Needs, Precision};
 use inception_graph::{Graph, Layout, NETWORKS, NetInfo, Spec, Summary, build, find};
 use serde::Serialize;
+
+use training::Training;
 
 use super::weights::known;
 use super::{settings, stdout, write_json};
@@ -31,6 +35,9 @@ pub struct InfoArgs {
     /// Pictures in a batch, for the memory
     #[arg(short, long = "batch", visible_alias = "batch-size", value_name = "N", default_value = "1")]
     pub batch: std::num::NonZeroUsize,
+    /// Show what training needs, too: the memory of a batch, and what each choice costs
+    #[arg(long)]
+    pub train: bool,
     /// Side of the input in pixels [default: the network's own]
     #[arg(long, value_name = "N")]
     pub img_size: Option<usize>,
@@ -52,6 +59,8 @@ struct Report {
     network: Summary,
     /// What inference needs on this CPU, for each `--precision`.
     inference: Vec<Inference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<Training>,
     /// What was done by rule to read a published file.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<Vec<String>>,
@@ -183,13 +192,17 @@ pub fn run(args: InfoArgs) -> Result<Exit> {
         let (found, file) = found.unzip();
         let (notes, checkpoint) = found.map(|f| (f.report, f.metadata)).unzip();
         let inference = Inference::of(&graph, args.batch.get())?;
-        write_json(&mut out, &Report { network, inference, notes, checkpoint, file })?;
+        let training = args.train.then(|| Training::of(&graph, args.batch.get())).transpose()?;
+        write_json(&mut out, &Report { network, inference, training, notes, checkpoint, file })?;
     } else {
         if let Some((found, contents)) = &found {
             describe(&mut out, what, found, contents)?;
         }
         writeln!(out, "{}", graph.summary(args.batch.get(), args.layers).trim_end())?;
         write_inference(&mut out, &Inference::of(&graph, args.batch.get())?, args.batch.get())?;
+        if args.train {
+            training::write(&mut out, &Training::of(&graph, args.batch.get())?)?;
+        }
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -1,15 +1,18 @@
 //! `inception train`: from a folder of pictures to a run.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Result;
-use inception_cpu::Device;
-use inception_graph::build;
+use inception_cpu::{Device, Keep, TrainNeeds};
+use inception_graph::{Graph, build};
 
+use super::device::DeviceArgs;
 use crate::data::folder::open_splits;
 use crate::data::{OnBad, Splits};
 use crate::exit::{Exit, UsageError};
 use crate::interrupt;
+use crate::memory;
 use crate::progress::{Style, duration, say};
 use crate::recipe::{Recipe, parse_set};
 use crate::run_dir::{RunDir, environment, timestamp};
@@ -40,16 +43,23 @@ pub struct TrainArgs {
     /// Passes over the training pictures [recipe: epochs]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Pictures a step [recipe: batch_size]
-    #[arg(short, long, value_name = "N")]
-    batch_size: Option<usize>,
+    /// Pictures a step; `auto` for as many as fit the memory that this process may have [recipe: batch_size]
+    #[arg(short, long, value_name = "N|auto")]
+    batch_size: Option<BatchSize>,
+    /// Pictures computed at a time; their gradients add up to the batch's, and batch norm sees each group by itself
+    /// [recipe: micro_batch]
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// Keep a few activations for the gradient and compute the others again: less memory, more time, the same bits
+    #[arg(long, alias = "grad-checkpointing")]
+    checkpoint_activations: bool,
     /// Side of the network's input in pixels [default: the network's own]
     #[arg(long, value_name = "N", alias = "imgsz")]
     img_size: Option<usize>,
     /// Multiplier of every layer's channels [recipe: width]
     #[arg(long, value_name = "F")]
     width: Option<f64>,
-    /// Update rule: sgd or rmsprop-tf [recipe: optimizer.name]
+    /// Update rule: sgd, rmsprop-tf or adamw [recipe: optimizer.name]
     #[arg(long, value_name = "NAME", alias = "optimizer")]
     opt: Option<String>,
     /// Largest learning rate [recipe: schedule.lr]
@@ -88,9 +98,8 @@ pub struct TrainArgs {
     /// Name of this run's folder [default: time, network, size]
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// Threads that compute [default: what affinity and cgroup allow]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads that decode pictures [default: as many as compute]
     #[arg(short = 'j', long, value_name = "N")]
     workers: Option<usize>,
@@ -105,7 +114,39 @@ pub struct TrainArgs {
     dump_config: bool,
 }
 
+/// `--batch-size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BatchSize {
+    Auto,
+    Of(usize),
+}
+
+impl BatchSize {
+    fn number(self) -> Option<usize> {
+        match self {
+            BatchSize::Auto => None,
+            BatchSize::Of(number) => Some(number),
+        }
+    }
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(BatchSize::Auto),
+            _ => {
+                text.parse().map(BatchSize::Of).map_err(|_| "expected a number of pictures, or `auto`".into())
+            }
+        }
+    }
+}
+
 impl TrainArgs {
+    fn keep(&self) -> Keep {
+        if self.checkpoint_activations { Keep::Checkpoints } else { Keep::Outputs }
+    }
+
     /// Flags as values of the recipe, then `--set`, which wins.
     fn sets(&self) -> Result<Vec<(String, String)>> {
         fn pair(key: &str, value: &Option<impl ToString>) -> Option<(String, String)> {
@@ -114,7 +155,8 @@ impl TrainArgs {
         let flags = [
             pair("net", &self.model),
             pair("epochs", &self.epochs),
-            pair("batch_size", &self.batch_size),
+            pair("batch_size", &self.batch_size.and_then(BatchSize::number)),
+            pair("micro_batch", &self.micro_batch),
             pair("img_size", &self.img_size),
             pair("width", &self.width),
             pair("optimizer.name", &self.opt),
@@ -137,7 +179,7 @@ impl TrainArgs {
 
 /// Runs the command.
 pub fn run(args: TrainArgs) -> Result<Exit> {
-    let recipe = Recipe::load(&args.recipe, &args.sets()?).map_err(|e| UsageError(format!("{e:#}")))?;
+    let mut recipe = Recipe::load(&args.recipe, &args.sets()?).map_err(|e| UsageError(format!("{e:#}")))?;
     if args.dump_config {
         use std::io::Write;
         std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
@@ -145,11 +187,14 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     }
     // Names and sizes are judged before the pictures are looked at.
     build(&spec(&recipe, 2)?)?;
-    let device = Device::new(args.threads)?;
+    let (device, keep) = (args.device.device()?, args.keep());
     let root = args.data.or(args.data_dir).ok_or_else(|| UsageError("no DATA folder".into()))?;
     let splits = open_splits(&root, args.val_split, recipe.seed)?;
     describe(&splits);
     let graph = build(&spec(&recipe, splits.train.classes.len())?)?;
+    if args.batch_size == Some(BatchSize::Auto) {
+        recipe.batch_size = largest_batch(&recipe, &graph, &device, keep, splits.train.samples.len())?;
+    }
     let net = graph.spec().net.clone();
     let name = args.experiment.unwrap_or_else(|| format!("{}-{net}-{}", timestamp(), graph.img_size()));
     let env = environment(device.isa.name(), device.pool.threads());
@@ -169,6 +214,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         recipe_name: args.recipe,
         splits,
         device,
+        keep,
         log_interval: args.log_interval as usize,
         progress: args.progress,
     };
@@ -194,6 +240,34 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         root.display()
     ));
     Ok(Exit::Done)
+}
+
+/// `--batch-size auto`.
+fn largest_batch(
+    recipe: &Recipe,
+    graph: &Graph,
+    device: &Device,
+    keep: Keep,
+    pictures: usize,
+) -> Result<usize> {
+    let none = "--batch-size auto: this system does not say how much memory there is; give a number";
+    let allowed = memory::available().ok_or_else(|| UsageError(none.into()))?;
+    let (rule, average) = (recipe.optimizer.rule(), recipe.ema_decay > 0.0);
+    let batch = memory::largest_batch(graph, device, keep, &rule, average, allowed, pictures);
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    let batch = batch.ok_or_else(|| {
+        let needs = TrainNeeds::of(graph, device, 2, Keep::Checkpoints).bytes(&rule, average);
+        UsageError(format!(
+            "--batch-size auto: not even two pictures fit {:.1} GB of memory; --checkpoint-activations needs {:.1} GB for two, a smaller --img-size or --width less",
+            gb(allowed),
+            gb(needs as u64)
+        ))
+    })?;
+    say(&format!(
+        "batches of {batch} pictures, the most that fit {:.1} GB of memory and the training pictures",
+        gb(allowed)
+    ));
+    Ok(batch)
 }
 
 /// Says what the data is, and which files are no pictures.

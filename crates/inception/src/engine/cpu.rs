@@ -1,6 +1,6 @@
 //! The CPU engine behind the [`Engine`] trait.
 
-use inception_cpu::{Device, Model, Scratch, Trainer};
+use inception_cpu::{Device, Keep, Model, Scratch, Trainer};
 use inception_graph::{Graph, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
@@ -10,6 +10,7 @@ use crate::data::Batch;
 pub struct Cpu {
     graph: Graph,
     device: Device,
+    keep: Keep,
     weights: Held,
     /// The folded network and which weights it holds.
     model: Option<(Use, Model)>,
@@ -25,7 +26,13 @@ enum Held {
 impl Cpu {
     /// An engine for `graph` with `weights` on `device`.
     pub fn new(graph: Graph, weights: Weights, device: Device) -> Self {
-        Cpu { graph, device, weights: Held::Still(weights), model: None, scratch: Scratch::default() }
+        let (weights, scratch) = (Held::Still(weights), Scratch::default());
+        Cpu { graph, device, keep: Keep::default(), weights, model: None, scratch }
+    }
+
+    /// The same, keeping for the gradient what `keep` says.
+    pub fn keeping(self, keep: Keep) -> Self {
+        Cpu { keep, ..self }
     }
 
     fn held(&self, which: Use) -> &Weights {
@@ -45,7 +52,7 @@ impl Engine for Cpu {
     fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
         self.model = None;
         if let Held::Still(weights) = &self.weights {
-            let trainer = Trainer::new(&self.graph, weights.clone(), &self.device);
+            let trainer = Trainer::with(&self.graph, weights.clone(), &self.device, self.keep);
             self.weights = Held::Moving(Box::new(trainer));
         }
         let Held::Moving(trainer) = &mut self.weights else { unreachable!("set above") };

@@ -4,7 +4,7 @@ mod cpu;
 mod predictor;
 
 pub use cpu::Cpu;
-pub use inception_cpu::{Optimizer, StepError, StepOptions, StepReport};
+pub use inception_cpu::{Keep, Optimizer, StepError, StepOptions, StepReport};
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;
 pub(crate) use predictor::answer;
