@@ -38,5 +38,5 @@ pub use nets::{NETWORKS, NetInfo, build, find};
 pub use op::{After, Op, Pad};
 pub use param::{BN_EPSILON, Param, Role, Weights};
 pub use rng::{Stream, stream};
-pub use summary::{EndpointRow, LayerRow, OutputRow, Summary};
+pub use summary::{EndpointRow, LayerRow, NodeRow, OutputRow, Summary};
 pub use table::thousands;

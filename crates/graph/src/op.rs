@@ -1,7 +1,10 @@
 //! The operations: one variant for each kind of box in the paper's figures.
 
+use serde::Serialize;
+
 /// Padding of a convolution or pooling window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pad {
     /// Output grid equals the input grid at stride 1: `(k - 1) / 2` zeros on each side, odd kernels only.
     Same,
@@ -26,7 +29,8 @@ impl Pad {
 }
 
 /// What follows the multiplication of a convolution, inside the same box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum After {
     /// Batch norm, then ReLU: the ordinary convolution of every figure.
     BnRelu,
@@ -37,7 +41,8 @@ pub enum After {
 }
 
 /// One box. Shapes are `height × width × channels`; kernels are `[height, width]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {
     /// The picture.
     Input,

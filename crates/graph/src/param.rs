@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
+use serde::Serialize;
 
 use crate::graph::{Graph, NodeId};
 use crate::op::{After, Op};
@@ -12,7 +13,8 @@ use crate::rng::{Stream, stream};
 pub const BN_EPSILON: f32 = 1e-3;
 
 /// What a parameter is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Kernel of a convolution `[kh, kw, in, out]` or of a linear layer `[in, out]`.
     Weight,
@@ -47,7 +49,7 @@ impl Role {
 }
 
 /// One parameter of a graph.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Param {
     /// Canonical name: the node's path and the role, `mixed_5b/b1/0/weight`.
     pub name: String,
@@ -56,6 +58,7 @@ pub struct Param {
     /// Extents, outermost first.
     pub shape: Vec<usize>,
     /// The node that owns it.
+    #[serde(skip)]
     pub node: NodeId,
 }
 

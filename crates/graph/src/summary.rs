@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::graph::{Graph, NodeId, Shape};
+use crate::op::Op;
+use crate::param::{BN_EPSILON, Param};
 use crate::table::{Align, Table, thousands};
 
 /// A network's numbers. All of them are for one picture, except the activations, which are for `batch` pictures.
@@ -35,6 +37,10 @@ pub struct Summary {
     /// Every box, in execution order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRow>,
+    /// Added to the variance in every batch norm.
+    pub bn_epsilon: f32,
+    /// The graph itself: enough to build the network in another program.
+    pub nodes: Vec<NodeRow>,
 }
 
 /// A named output.
@@ -42,6 +48,8 @@ pub struct Summary {
 pub struct OutputRow {
     /// Name: `logits`, `embedding`.
     pub name: String,
+    /// The box that it comes from.
+    pub node: String,
     /// Height, width, channels.
     pub shape: [usize; 3],
 }
@@ -88,6 +96,25 @@ pub struct LayerRow {
     pub macs: u64,
 }
 
+/// One box, and all that it takes to compute it.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeRow {
+    /// Path of the box.
+    pub name: String,
+    /// Its kind, [`Op::kind`], under `op`, and the kind's attributes.
+    #[serde(flatten)]
+    pub op: Op,
+    /// Rows above and below, columns left and right by which `pad` widens the input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub padding: Option<[usize; 2]>,
+    /// Names of the boxes it reads, in order.
+    pub inputs: Vec<String>,
+    /// Height, width, channels.
+    pub shape: [usize; 3],
+    /// Its parameters.
+    pub params: Vec<Param>,
+}
+
 impl From<Shape> for [usize; 3] {
     fn from(Shape { h, w, c }: Shape) -> Self {
         [h, w, c]
@@ -106,6 +133,7 @@ impl Graph {
         };
         let output = |(name, id): &(String, NodeId)| OutputRow {
             name: name.clone(),
+            node: self.node(*id).name.clone(),
             shape: self.node(*id).shape.into(),
         };
         Summary {
@@ -122,6 +150,8 @@ impl Graph {
             outputs: self.outputs().iter().map(output).collect(),
             endpoints: self.blocks().iter().map(endpoint).collect(),
             layers: self.ids().map(|id| self.layer_row(id)).collect(),
+            bn_epsilon: BN_EPSILON,
+            nodes: self.ids().map(|id| self.node_row(id)).collect(),
         }
     }
 
@@ -132,7 +162,7 @@ impl Graph {
             name: node.name.clone(),
             op: node.op.kind(),
             what: node.op.to_string(),
-            inputs: node.inputs.iter().map(|&i| self.node(i).name.clone()).collect(),
+            inputs: self.input_names(id),
             kernel: window.as_ref().map(|w| w.kernel),
             stride: window.as_ref().map(|w| w.stride),
             pad: window.as_ref().map(|w| w.pad.name()),
@@ -141,6 +171,22 @@ impl Graph {
             parameters: self.node_parameter_count(id),
             macs: self.node_macs(id),
         }
+    }
+
+    fn node_row(&self, id: NodeId) -> NodeRow {
+        let node = self.node(id);
+        NodeRow {
+            name: node.name.clone(),
+            op: node.op.clone(),
+            padding: node.op.window().map(|w| w.kernel.map(|side| w.pad.amount(side))),
+            inputs: self.input_names(id),
+            shape: node.shape.into(),
+            params: self.node_params(id),
+        }
+    }
+
+    fn input_names(&self, id: NodeId) -> Vec<String> {
+        self.node(id).inputs.iter().map(|&i| self.node(i).name.clone()).collect()
     }
 
     /// A page for people: the network's numbers, then a table of its endpoints, or of every box where `layers` is set.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use cli_support::{CLASSES, Ended, Place, command, published_file};
 use inception_graph::{Layout, NETWORKS, Spec, build};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 fn run(args: &[&str]) -> Ended {
@@ -119,6 +119,81 @@ fn a_network_as_text_and_as_json() {
     assert_eq!((json["layers"].as_array().unwrap().len(), &json["batch"]), (graph.nodes().len(), &2.into()));
 }
 
+/// Enough for a program in another language to build the very network, as `reference/torch_net.py` does.
+#[test]
+fn the_graph_as_json_says_all_about_every_box() {
+    let info =
+        |net: &str| -> Value { serde_json::from_str(&run(&["info", net, "--json"]).expect(0)).unwrap() };
+    let json = info("inception_resnet_v1.facenet");
+    let graph = build(&Spec::new("inception_resnet_v1.facenet")).unwrap();
+    assert_eq!(
+        (&json["bn_epsilon"], json["outputs"][0]["node"].as_str()),
+        (&0.001.into(), Some("embedding"))
+    );
+    let nodes = json["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), graph.nodes().len());
+    let params = nodes.iter().flat_map(|node| node["params"].as_array().unwrap());
+    let names: Vec<_> = params.clone().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(names, graph.params().iter().map(|p| p.name.as_str()).collect::<Vec<_>>());
+    for (row, node) in nodes.iter().zip(graph.nodes()) {
+        assert_eq!((row["name"].as_str(), row["op"].as_str()), (Some(&*node.name), Some(node.op.kind())));
+        assert_eq!(row["shape"], json!([node.shape.h, node.shape.w, node.shape.c]));
+    }
+    let expected = [
+        json!({ "name": "input", "op": "input", "inputs": [], "shape": [160, 160, 3], "params": [] }),
+        json!({
+            "name": "conv_1a", "op": "conv", "out": 32, "kernel": [3, 3], "stride": 2, "pad": "valid",
+            "after": "bn_relu", "padding": [0, 0], "inputs": ["input"], "shape": [79, 79, 32],
+            "params": [
+                { "name": "conv_1a/weight", "role": "weight", "shape": [3, 3, 3, 32] },
+                { "name": "conv_1a/gamma", "role": "gamma", "shape": [32] },
+                { "name": "conv_1a/beta", "role": "beta", "shape": [32] },
+                { "name": "conv_1a/mean", "role": "mean", "shape": [32] },
+                { "name": "conv_1a/variance", "role": "variance", "shape": [32] },
+            ],
+        }),
+        json!({
+            "name": "pool_3a", "op": "max_pool", "size": 3, "stride": 2, "pad": "valid", "padding": [0, 0],
+            "inputs": ["conv_2b"], "shape": [38, 38, 64], "params": [],
+        }),
+        json!({
+            "name": "block17_1/up", "op": "conv", "out": 896, "kernel": [1, 1], "stride": 1, "pad": "same",
+            "after": "bias", "padding": [0, 0], "inputs": ["block17_1/concat"], "shape": [8, 8, 896],
+            "params": [
+                { "name": "block17_1/up/weight", "role": "weight", "shape": [1, 1, 256, 896] },
+                { "name": "block17_1/up/bias", "role": "bias", "shape": [896] },
+            ],
+        }),
+        json!({
+            "name": "block17_1", "op": "residual", "scale": 0.1, "relu": true,
+            "inputs": ["mixed_6a", "block17_1/up"], "shape": [8, 8, 896], "params": [],
+        }),
+        json!({
+            "name": "block8_6", "op": "residual", "scale": 1.0, "relu": false,
+            "inputs": ["block8_5", "block8_6/up"], "shape": [3, 3, 1792], "params": [],
+        }),
+        json!({
+            "name": "dropout", "op": "dropout", "keep": 0.8, "inputs": ["pool"], "shape": [1, 1, 1792],
+            "params": [],
+        }),
+    ];
+    let row = |name: &Value| nodes.iter().find(|row| row["name"] == *name).unwrap();
+    for node in &expected {
+        assert_eq!(row(&node["name"]), node);
+    }
+    assert_eq!(row(&"block17_1/b1/1".into())["padding"], json!([0, 3]), "1×7");
+    assert_eq!(row(&"bottleneck".into())["after"], "bn");
+    let json = info("inception_v3.torchvision");
+    let nodes = json["nodes"].as_array().unwrap();
+    let row = |name: &str| nodes.iter().find(|row| row["name"] == name).unwrap();
+    let pool = json!({
+        "name": "mixed_5b/b3/0", "op": "avg_pool", "size": 3, "stride": 1, "pad": "same", "count_padding": true,
+        "padding": [1, 1], "inputs": ["pool_5a"], "shape": [35, 35, 192], "params": [],
+    });
+    assert_eq!(*row("mixed_5b/b3/0"), pool);
+    assert_eq!((&row("logits")["op"], &row("logits")["out"]), (&"linear".into(), &1000.into()));
+}
+
 #[test]
 fn a_checkpoint_tells_what_it_is() {
     let place = Place::new();
@@ -136,7 +211,7 @@ fn a_checkpoint_tells_what_it_is() {
     let json: Value =
         serde_json::from_str(&place.run(&["summary", "net.safetensors", "--json"]).expect(0)).unwrap();
     let checkpoint = &json["checkpoint"];
-    assert_eq!(checkpoint["classes"], serde_json::json!(CLASSES));
+    assert_eq!(checkpoint["classes"], json!(CLASSES));
     assert_eq!((&checkpoint["net"], &checkpoint["img_size"]), (&"inception_v3".into(), &75.into()));
     assert_eq!(checkpoint["width"], 0.05);
     assert_eq!(checkpoint["preprocessing"]["range"], "[-1,1]");
