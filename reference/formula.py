@@ -27,14 +27,14 @@ def values(name, count):
 
 
 def weight(name, shape, seed=0):
-    """Values of the tensor that the framework calls `name`. Kernels: 4 or 2 extents, TensorFlow's with the outputs last,
-    PyTorch's (names with dots) with the outputs first."""
+    """Values of the tensor that the framework calls `name`. Kernels: 4 or 2 extents, ours and TensorFlow's with the outputs
+    last, PyTorch's (names with dots) with the outputs first."""
     u = values(f"{seed}/{name}", int(np.prod(shape)))
     if len(shape) > 1:
         torch = "/" not in name
         fan_in = np.prod(shape[1:]) if torch else np.prod(shape[:-1])
         u = u * np.sqrt((6.0 if len(shape) == 4 else 3.0) / fan_in)
-    elif name.endswith(("moving_variance", "moving_variance:0", "running_var")):
+    elif name.endswith(("variance", "variance:0", "running_var")):
         u = 1.0 + 0.5 * u
     elif name.endswith(("gamma", "bn.weight")):
         u = 1.0 + 0.25 * u
