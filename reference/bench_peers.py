@@ -31,6 +31,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs/results.md"
 SIDE = 299
 # The names of timm, and ours.
 NETS = {
@@ -204,8 +205,11 @@ def machine():
     return f"{found.get('model name', platform.machine())} family {found.get('cpu family')}, {(vectors or ['no AVX2'])[0]}"
 
 
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
 def measure(options):
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     context = multiprocessing.get_context("spawn")
     fresh = not options.csv.exists()
     fields, target, more = (FILES, serve_files, [options.images]) if options.images else (FIELDS, serve, [])
@@ -232,13 +236,28 @@ def measure(options):
                     for peer, pipe in pipes.items():
                         time.sleep(0.15)
                         pipe.send(options.seconds)
-                        row = [datetime.date.today(), machine(), commit, net, batch, options.threads, options.precision]
+                        row = [datetime.date.today(), machine(), commit(), net, batch, options.threads, options.precision]
                         row += [peer, number, f"{mine:.2f}", f"{pipe.recv():.2f}"]
                         table.writerow(dict(zip(fields, row)))
                         print(*row, flush=True)
                     file.flush()
                 for pipe in pipes.values():
                     pipe.send(None)
+
+
+def ratios(values):
+    """Median and quartiles."""
+    values = sorted(values)
+    low, high = values[len(values) // 4], values[(3 * len(values)) // 4]
+    return f"**{statistics.median(values):.2f}** ({low:.2f}–{high:.2f})"
+
+
+def insert(path, name, script, lines):
+    """Puts the lines of a table between its marks."""
+    text = path.read_text()
+    start, end = f"<!-- {name}: made by reference/{script} --render -->\n", f"<!-- end of {name} -->"
+    before, rest = text.split(start)
+    path.write_text(before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1])
 
 
 def render(options):
@@ -254,16 +273,11 @@ def render(options):
              "|---|--:|--:|---|--:|---|--:|--:|--:|---|"]
     for (where, commit, net, batch, threads, precision), peers in groups.items():
         for peer, pairs in peers.items():
-            ratios = sorted(mine / peer if rates else peer / mine for mine, peer in pairs)
-            low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
+            times = ratios(mine / peer if rates else peer / mine for mine, peer in pairs)
             mine, theirs = (statistics.median(side) for side in zip(*pairs))
             lines.append(f"| {net} | {batch} | {threads} | {precision} | {mine:.1f} | {peer} | {theirs:.1f} "
-                         f"| **{statistics.median(ratios):.2f}** ({low:.2f}–{high:.2f}) | {len(pairs)} | {where}, {commit} |")
-    path = ROOT / "docs/results.md"
-    text = path.read_text()
-    start, end = f"<!-- {name}: made by reference/bench_peers.py --render -->\n", f"<!-- end of {name} -->"
-    before, rest = text.split(start)
-    path.write_text(before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+                         f"| {times} | {len(pairs)} | {where}, {commit} |")
+    insert(RESULTS, name, "bench_peers.py", lines)
 
 
 if __name__ == "__main__":
