@@ -1,6 +1,6 @@
 //! Weights and a picture that every side computes by itself, so that none are stored: `reference/formula.py`.
 
-use inception_graph::{Graph, Layout, Role, Weights};
+use inception_graph::{Graph, Layout, Param, Role, Weights};
 
 /// FNV-1a, 32 bits.
 fn hash(text: &str) -> u32 {
@@ -47,6 +47,18 @@ pub fn weights(graph: &Graph, layout: Layout, seed: u64) -> Weights {
         let shape = foreign.axes.shape(&param.shape);
         let found = values(seed, &foreign.name, param.role, shape.len() == 4, fan_in, param.len());
         foreign.axes.to_canonical(&param.shape, &found, weights.get_mut(i));
+    }
+    weights
+}
+
+/// The formula's weights for `graph` under our own names.
+pub fn canonical(graph: &Graph, seed: u64) -> Weights {
+    let mut weights = Weights::zeros(graph);
+    for i in 0..weights.params().len() {
+        let Param { ref name, ref shape, role, .. } = weights.params()[i];
+        let fan_in = shape[..shape.len() - 1].iter().product();
+        let found = values(seed, name, role, shape.len() == 4, fan_in, shape.iter().product());
+        weights.get_mut(i).copy_from_slice(&found);
     }
     weights
 }
