@@ -127,6 +127,6 @@ mod tests {
         assert_eq!(find(5), Some(5));
         assert_eq!(largest_batch(&graph, &device, Keep::Outputs, &sgd, true, 1 << 20, 1000), None);
         let more = largest_batch(&graph, &device, Keep::Checkpoints, &sgd, true, allowed, 1000);
-        assert!(more.expect("fits") > 2 * batch, "{more:?} with checkpoints, {batch} without");
+        assert!(more.expect("fits") > batch + batch / 4, "{more:?} with checkpoints, {batch} without");
     }
 }

@@ -65,6 +65,7 @@ impl Options {
             bn_decay: self.bn_decay,
             ema_decay: Some(self.ema_decay),
             random,
+            micro_batch: None,
         }
     }
 }
@@ -100,7 +101,8 @@ impl Record {
         let (pictures, labels) = self.batch(self.steps);
         let model = Model::new(&graph, trainer.average().unwrap(), &device);
         let logits = model.run(&pictures, "logits", &mut Scratch::default()).unwrap();
-        let average_loss = cross_entropy(&logits, &labels, 0.0, &mut vec![0.0; logits.len()]).mean.into();
+        let loss_of_average = cross_entropy(&logits, &labels, 0.0, 1, &mut vec![0.0; logits.len()]);
+        let average_loss = loss_of_average.sum / labels.len() as f64;
         Curve { loss, grad_norm, average_loss }
     }
 }
