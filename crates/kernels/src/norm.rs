@@ -11,7 +11,8 @@
 use std::ops::Range;
 
 use crate::elementwise::pixel_block;
-use crate::view::{Parts, piece};
+use crate::isa::{Kernel, Simd};
+use crate::view::{Parts, Pixels, piece};
 use crate::{Isa, Pool, View, ViewMut};
 
 /// Length of the scratch of [`BatchNorm::statistics`], [`BatchNorm::grad`] and [`sums`].
@@ -125,21 +126,7 @@ impl BatchNorm {
         pool.run(blocks, |b| {
             // SAFETY: each block has sums of its own.
             let (mean, squares) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
-            let range = piece(b, block, pixels);
-            isa.vectorize(|| {
-                mean.fill(0.0);
-                squares.fill(0.0);
-                for p in range.clone() {
-                    mean.iter_mut().zip(y.pixel(p)).for_each(|(m, &v)| *m += v);
-                }
-                let share = 1.0 / range.len() as f32;
-                mean.iter_mut().for_each(|m| *m *= share);
-                for p in range.clone() {
-                    for ((s, &m), &v) in squares.iter_mut().zip(&*mean).zip(y.pixel(p)) {
-                        *s += (v - m) * (v - m);
-                    }
-                }
-            });
+            isa.run(Statistics { y, pixels: piece(b, block, pixels), mean, squares });
         });
         for_channels(isa, c, |channels| {
             let ([mut centre, mut squares], mut count) = ([[0.0f64; JOINED]; 2], 0.0);
@@ -171,17 +158,7 @@ impl BatchNorm {
         assert!(a.pixels() == pixels && a.channels() == c && self.scale.len() == c);
         let a = a.share();
         pool.run(pixels.div_ceil(block), |b| {
-            isa.vectorize(|| {
-                let (scale, shift) = (&self.scale[..c], &self.shift[..c]);
-                for p in piece(b, block, pixels) {
-                    // SAFETY: blocks of pixels are disjoint.
-                    let (a, y) = (unsafe { &mut a.pixel(p)[..c] }, &y.pixel(p)[..c]);
-                    for j in 0..c {
-                        let v = y[j] * scale[j] + shift[j];
-                        a[j] = if relu && v <= 0.0 { 0.0 } else { v };
-                    }
-                }
-            });
+            isa.run(Apply { norm: self, y, pixels: piece(b, block, pixels), relu, a });
         });
     }
 
@@ -205,26 +182,10 @@ impl BatchNorm {
         let blocks = pixels.div_ceil(block);
         let da = da.share();
         let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
-        let BatchNorm { mean, scale, shift, inverse, slope, constant, .. } = self;
-        let (mean, scale, shift, inverse) = (&mean[..c], &scale[..c], &shift[..c], &inverse[..c]);
-        let masked = move |v: f32, g: f32| if relu && v <= 0.0 { 0.0 } else { g };
         pool.run(blocks, |b| {
             // SAFETY: each block has sums of its own.
-            let (dbeta, dgamma) = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
-            isa.vectorize(|| {
-                let (dbeta, dgamma) = (&mut dbeta[..c], &mut dgamma[..c]);
-                dbeta.fill(0.0);
-                dgamma.fill(0.0);
-                for p in piece(b, block, pixels) {
-                    // SAFETY: blocks of pixels are disjoint.
-                    let (da, y) = (unsafe { &da.pixel(p)[..c] }, &y.pixel(p)[..c]);
-                    for j in 0..c {
-                        let g = masked(y[j] * scale[j] + shift[j], da[j]);
-                        dbeta[j] += g;
-                        dgamma[j] += g * ((y[j] - mean[j]) * inverse[j]);
-                    }
-                }
-            });
+            let sums = unsafe { parts.part(b * 2 * c..(b + 1) * 2 * c) }.split_at_mut(c);
+            isa.run(GradSums { norm: self, y, pixels: piece(b, block, pixels), relu, da, sums });
         });
         for_channels(isa, c, |channels| {
             let end = channels.end - channels.start;
@@ -234,23 +195,297 @@ impl BatchNorm {
             store(&mut dbeta[channels.clone()], &dbeta_sums[..end], accumulate);
             store(&mut dgamma[channels.clone()], &dgamma_sums[..end], accumulate);
             for (i, j) in channels.enumerate() {
-                let share = scale[j] / pixels as f32;
-                slope[j] = share * inverse[j] * dgamma_sums[i] as f32;
-                constant[j] = share * dbeta_sums[i] as f32 - mean[j] * slope[j];
+                let share = self.scale[j] / pixels as f32;
+                self.slope[j] = share * self.inverse[j] * dgamma_sums[i] as f32;
+                self.constant[j] = share * dbeta_sums[i] as f32 - self.mean[j] * self.slope[j];
             }
         });
-        let (slope, constant) = (&slope[..c], &constant[..c]);
         pool.run(blocks, |b| {
-            isa.vectorize(|| {
-                for p in piece(b, block, pixels) {
-                    // SAFETY: blocks of pixels are disjoint.
-                    let (da, y) = (unsafe { &mut da.pixel(p)[..c] }, &y.pixel(p)[..c]);
-                    for j in 0..c {
-                        let g = masked(y[j] * scale[j] + shift[j], da[j]);
-                        da[j] = scale[j] * g - (constant[j] + y[j] * slope[j]);
-                    }
+            isa.run(Grad { norm: self, y, pixels: piece(b, block, pixels), relu, da });
+        });
+    }
+}
+
+/// Vectors of channels that are handled together: so many sums hide the latency of an addition.
+const GROUP: usize = 4;
+
+/// Calls `$self.$group::<S, G, U>(simd, first, lanes)` for all channels, `G` vectors of them from `first` on at a time, the
+/// last of which has `lanes` channels; `U` pixels make up for what `G` lacks.
+macro_rules! by_groups {
+    ($self:ident . $group:ident, $simd:expr, $channels:expr) => {{
+        let (mut first, channels) = (0, $channels);
+        while first < channels {
+            let left = (channels - first).div_ceil(S::LANES);
+            let lanes = |vectors: usize| S::LANES.min(channels - first - (vectors - 1) * S::LANES);
+            // SAFETY: all views have these channels.
+            unsafe {
+                first += S::LANES
+                    * match left {
+                        GROUP.. => $self.$group::<S, 4, 1>($simd, first, lanes(4)),
+                        2.. => $self.$group::<S, 2, 2>($simd, first, lanes(2)),
+                        _ => $self.$group::<S, 1, 4>($simd, first, lanes(1)),
+                    };
+            }
+        }
+    }};
+}
+
+/// `$body` for pixels `$i` from 0 to `$count`, `$u` being which of `U` sums each is added to.
+macro_rules! for_pixels {
+    ($count:expr, $U:ident, |$u:ident, $i:ident| $body:block) => {{
+        let whole = $count - $count % $U;
+        for first in (0..whole).step_by($U) {
+            for $u in 0..$U {
+                let $i = first + $u;
+                $body
+            }
+        }
+        for $i in whole..$count {
+            let $u = 0;
+            $body
+        }
+    }};
+}
+
+/// `G` vectors, the last of `lanes` values.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load<S: Simd, const G: usize>(simd: S, from: *const f32, lanes: usize) -> [S::V; G] {
+    let mut values = [simd.splat(0.0); G];
+    for v in 0..G {
+        let lanes = if v + 1 == G { lanes } else { S::LANES };
+        // SAFETY: the caller's promise.
+        values[v] = unsafe { simd.load_first(from.add(v * S::LANES), lanes) };
+    }
+    values
+}
+
+/// Stores `G` vectors, the last of `lanes` values.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+unsafe fn store_group<S: Simd, const G: usize>(simd: S, to: *mut f32, values: [S::V; G], lanes: usize) {
+    for v in 0..G {
+        let lanes = if v + 1 == G { lanes } else { S::LANES };
+        // SAFETY: the caller's promise.
+        unsafe { simd.store_first(to.add(v * S::LANES), values[v], lanes) };
+    }
+}
+
+/// Sum of the sums of `U` pixels.
+#[inline(always)]
+fn add_up<S: Simd, const G: usize, const U: usize>(simd: S, sums: [[S::V; G]; U]) -> [S::V; G] {
+    let mut total = sums[0];
+    for u in 1..U {
+        for v in 0..G {
+            total[v] = simd.add(total[v], sums[u][v]);
+        }
+    }
+    total
+}
+
+/// Mean of a block of pixels, and the sum of the squared distances from it.
+struct Statistics<'a> {
+    y: View<'a>,
+    pixels: Range<usize>,
+    mean: &'a mut [f32],
+    squares: &'a mut [f32],
+}
+
+impl Kernel for Statistics<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        by_groups!(self.group, simd, self.y.channels());
+    }
+}
+
+impl Statistics<'_> {
+    /// # Safety
+    /// `y` and the sums have the channels; as for the other kernels.
+    #[inline(always)]
+    unsafe fn group<S: Simd, const G: usize, const U: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        lanes: usize,
+    ) -> usize {
+        let (zero, count) = (simd.splat(0.0), self.pixels.len());
+        let (mut mean, mut squares) = ([[zero; G]; U], [[zero; G]; U]);
+        let pixel =
+            |i: usize| self.y.as_ptr().wrapping_add((self.pixels.start + i) * self.y.stride() + first);
+        // SAFETY: the caller's promises.
+        unsafe {
+            for_pixels!(count, U, |u, i| {
+                let y: [S::V; G] = load(simd, pixel(i), lanes);
+                for v in 0..G {
+                    mean[u][v] = simd.add(mean[u][v], y[v]);
                 }
             });
-        });
+            let share = simd.splat(1.0 / count as f32);
+            let mean = add_up(simd, mean).map(|sum| simd.mul_add(sum, share, zero));
+            let negative = mean.map(|mean| simd.mul_add(mean, simd.splat(-1.0), zero));
+            for_pixels!(count, U, |u, i| {
+                let y: [S::V; G] = load(simd, pixel(i), lanes);
+                for v in 0..G {
+                    let distance = simd.add(y[v], negative[v]);
+                    squares[u][v] = simd.mul_add(distance, distance, squares[u][v]);
+                }
+            });
+            store_group(simd, self.mean.as_mut_ptr().add(first), mean, lanes);
+            store_group(simd, self.squares.as_mut_ptr().add(first), add_up(simd, squares), lanes);
+        }
+        G
+    }
+}
+
+/// `a` for a block of pixels.
+struct Apply<'a> {
+    norm: &'a BatchNorm,
+    y: View<'a>,
+    pixels: Range<usize>,
+    relu: bool,
+    a: Pixels<'a>,
+}
+
+impl Kernel for Apply<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        by_groups!(self.group, simd, self.y.channels());
+    }
+}
+
+impl Apply<'_> {
+    /// # Safety
+    /// As for [`Statistics::group`]; the pixels of `a` are this task's.
+    #[inline(always)]
+    unsafe fn group<S: Simd, const G: usize, const U: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        lanes: usize,
+    ) -> usize {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let scale: [S::V; G] = load(simd, self.norm.scale.as_ptr().add(first), lanes);
+            let shift: [S::V; G] = load(simd, self.norm.shift.as_ptr().add(first), lanes);
+            for p in self.pixels.clone() {
+                let mut a: [S::V; G] = load(simd, self.y.as_ptr().add(p * self.y.stride() + first), lanes);
+                for v in 0..G {
+                    a[v] = simd.mul_add(a[v], scale[v], shift[v]);
+                    a[v] = if self.relu { simd.relu(a[v]) } else { a[v] };
+                }
+                store_group(simd, self.a.ptr().add(p * self.a.stride + first), a, lanes);
+            }
+        }
+        G
+    }
+}
+
+/// `[dβ, dγ]` of a block of pixels.
+struct GradSums<'a> {
+    norm: &'a BatchNorm,
+    y: View<'a>,
+    pixels: Range<usize>,
+    relu: bool,
+    da: Pixels<'a>,
+    sums: (&'a mut [f32], &'a mut [f32]),
+}
+
+impl Kernel for GradSums<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        by_groups!(self.group, simd, self.y.channels());
+    }
+}
+
+impl GradSums<'_> {
+    /// # Safety
+    /// As for [`Statistics::group`]; the pixels of `da` are this task's.
+    #[inline(always)]
+    unsafe fn group<S: Simd, const G: usize, const U: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        lanes: usize,
+    ) -> usize {
+        let (zero, count) = (simd.splat(0.0), self.pixels.len());
+        let (mut dbeta, mut dgamma) = ([[zero; G]; U], [[zero; G]; U]);
+        // SAFETY: the caller's promises.
+        unsafe {
+            let of = |values: &[f32]| load::<S, G>(simd, values.as_ptr().add(first), lanes);
+            let BatchNorm { scale, shift, mean, inverse, .. } = self.norm;
+            let [scale, shift, mean, inverse] = [of(scale), of(shift), of(mean), of(inverse)];
+            let negative = mean.map(|mean| simd.mul_add(mean, simd.splat(-1.0), zero));
+            for_pixels!(count, U, |u, i| {
+                let p = self.pixels.start + i;
+                let y: [S::V; G] = load(simd, self.y.as_ptr().add(p * self.y.stride() + first), lanes);
+                let da: [S::V; G] = load(simd, self.da.ptr().add(p * self.da.stride + first), lanes);
+                for v in 0..G {
+                    let a = simd.mul_add(y[v], scale[v], shift[v]);
+                    let g = if self.relu { simd.gate(a, da[v]) } else { da[v] };
+                    dbeta[u][v] = simd.add(dbeta[u][v], g);
+                    dgamma[u][v] = simd.mul_add(g, simd.add(y[v], negative[v]), dgamma[u][v]);
+                }
+            });
+            let mut dgamma = add_up(simd, dgamma);
+            for v in 0..G {
+                dgamma[v] = simd.mul_add(dgamma[v], inverse[v], zero);
+            }
+            store_group(simd, self.sums.0.as_mut_ptr().add(first), add_up(simd, dbeta), lanes);
+            store_group(simd, self.sums.1.as_mut_ptr().add(first), dgamma, lanes);
+        }
+        G
+    }
+}
+
+/// `dy` in place of `da` for a block of pixels.
+struct Grad<'a> {
+    norm: &'a BatchNorm,
+    y: View<'a>,
+    pixels: Range<usize>,
+    relu: bool,
+    da: Pixels<'a>,
+}
+
+impl Kernel for Grad<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        by_groups!(self.group, simd, self.y.channels());
+    }
+}
+
+impl Grad<'_> {
+    /// # Safety
+    /// As for [`GradSums::group`].
+    #[inline(always)]
+    unsafe fn group<S: Simd, const G: usize, const U: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        lanes: usize,
+    ) -> usize {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let of = |values: &[f32]| load::<S, G>(simd, values.as_ptr().add(first), lanes);
+            let BatchNorm { scale, shift, slope, constant, .. } = self.norm;
+            let [scale, shift, slope, constant] = [of(scale), of(shift), of(slope), of(constant)];
+            let minus = simd.splat(-1.0);
+            for p in self.pixels.clone() {
+                let y: [S::V; G] = load(simd, self.y.as_ptr().add(p * self.y.stride() + first), lanes);
+                let da = self.da.ptr().add(p * self.da.stride + first);
+                let mut g: [S::V; G] = load(simd, da, lanes);
+                for v in 0..G {
+                    let a = simd.mul_add(y[v], scale[v], shift[v]);
+                    g[v] = if self.relu { simd.gate(a, g[v]) } else { g[v] };
+                    let taken = simd.mul_add(y[v], slope[v], constant[v]);
+                    g[v] = simd.mul_add(g[v], scale[v], simd.mul_add(taken, minus, simd.splat(0.0)));
+                }
+                store_group(simd, da, g, lanes);
+            }
+        }
+        G
     }
 }

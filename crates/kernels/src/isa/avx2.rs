@@ -61,6 +61,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_and_ps(v, _mm256_cmp_ps::<_CMP_NLT_UQ>(v, _mm256_set1_ps(f32::MIN_POSITIVE))) }
     }
     #[inline(always)]
+    fn gate(self, v: __m256, g: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX.
+        unsafe { _mm256_and_ps(g, _mm256_cmp_ps::<_CMP_NLT_UQ>(v, _mm256_set1_ps(f32::MIN_POSITIVE))) }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch reads nothing that the program sees, wherever `p` leads.
         unsafe { _mm_prefetch(p.cast(), _MM_HINT_T1) }

@@ -71,6 +71,14 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn gate(self, v: __m512, g: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe {
+            let stays = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(v, _mm512_set1_ps(f32::MIN_POSITIVE));
+            _mm512_maskz_mov_ps(stays, g)
+        }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         self.0.prefetch(p);
     }

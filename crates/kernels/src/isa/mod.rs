@@ -35,6 +35,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Zero where `v` is below the smallest normal number, else `v`: NaN stays NaN, and no product behind a ReLU meets a
     /// subnormal number, which costs some CPUs a hundred cycles.
     fn relu(self, v: Self::V) -> Self::V;
+    /// The gradient of [`Self::relu`]: zero where `relu(v)` is set to zero, else `g`.
+    fn gate(self, v: Self::V, g: Self::V) -> Self::V;
     /// # Safety
     /// A vector of values at `p` can be read.
     unsafe fn load(self, p: *const f32) -> Self::V;

@@ -76,6 +76,15 @@ impl Simd for Neon {
         Pair(relu(v.0), relu(v.1))
     }
     #[inline(always)]
+    fn gate(self, v: Pair, g: Pair) -> Pair {
+        // SAFETY: `self` proves NEON.
+        let gate = |v, g| unsafe {
+            let goes = vcltq_f32(v, vdupq_n_f32(f32::MIN_POSITIVE));
+            vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(g), goes))
+        };
+        Pair(gate(v.0, g.0), gate(v.1, g.1))
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch reads nothing that the program sees, wherever `p` leads.
         unsafe { asm!("prfm pldl2keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags)) }

@@ -40,6 +40,10 @@ impl Simd for Scalar {
         Lanes(v.0.map(|v| if v < f32::MIN_POSITIVE { 0.0 } else { v }))
     }
     #[inline(always)]
+    fn gate(self, v: Lanes, g: Lanes) -> Lanes {
+        Lanes(std::array::from_fn(|i| if v.0[i] < f32::MIN_POSITIVE { 0.0 } else { g.0[i] }))
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> Lanes {
         // SAFETY: the caller promises eight readable values.
         Lanes(unsafe { p.cast::<[f32; NARROW]>().read_unaligned() })
