@@ -34,9 +34,12 @@ pub(super) fn with_marks(count: usize, f: impl FnOnce(&[AtomicUsize])) {
 
 /// Weights that are read later and fetched from memory meanwhile, a line every few steps of the micro-kernel: for one
 /// picture most weights come from memory, and waiting for them costs a fifth of the time.
+///
+/// Asking for an address that leads to no memory halves the speed of some CPUs (Zen 1 looks it up in the page table each
+/// time), so the walk ends at its last line, and where there is nothing to fetch it stays at a line that is there.
 pub(super) struct Ahead {
     next: *const f32,
-    end: *const f32,
+    last: *const f32,
 }
 
 impl Ahead {
@@ -46,13 +49,15 @@ impl Ahead {
     const LINE: usize = 16;
     /// Values that are fetched at most of what comes behind this convolution.
     const MOST: usize = 128 << 10;
+    const NOTHING: [f32; Self::LINE] = [0.0; Self::LINE];
 
     /// Share `i` of `n` of what is read after this: `behind` of the same convolution, or `next` where nothing is.
     pub(super) fn new(behind: &[f32], next: &[f32], [i, n]: [usize; 2]) -> Self {
         let ahead = if behind.is_empty() { &next[..next.len().min(Self::MOST)] } else { behind };
         let share = ahead.len().div_ceil(n).next_multiple_of(Self::LINE);
         let share = &ahead[(i * share).min(ahead.len())..((i + 1) * share).min(ahead.len())];
-        Ahead { next: share.as_ptr(), end: share.as_ptr_range().end }
+        let share = if share.is_empty() { &Self::NOTHING } else { share };
+        Ahead { next: share.as_ptr(), last: share[(share.len() - 1) / Self::LINE * Self::LINE..].as_ptr() }
     }
 }
 
@@ -84,7 +89,7 @@ pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: us
     mut b: [*const f32; N],
     ahead: &mut Ahead,
 ) -> [[S::V; N]; M] {
-    let Ahead { mut next, end } = *ahead;
+    let Ahead { mut next, last } = *ahead;
     // SAFETY: the caller's promises.
     unsafe {
         for tap in 0..taps {
@@ -96,7 +101,7 @@ pub(super) unsafe fn dot<S: Simd, const M: usize, const N: usize, const STEP: us
             let (mut i, whole) = (0, k - k % Ahead::EVERY);
             while i < whole {
                 simd.prefetch(next);
-                next = next.wrapping_add(Ahead::LINE).min(end);
+                next = next.wrapping_add(Ahead::LINE).min(last);
                 for u in 0..Ahead::EVERY {
                     step(simd, &row, i + u, &mut b, STEP, &mut acc);
                 }
