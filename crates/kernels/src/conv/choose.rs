@@ -13,9 +13,12 @@ pub enum Precision {
 }
 
 /// Below so many channels on either side the transforms cost more than they save.
-const CHANNELS: usize = 16;
-/// Maps smaller than this leave most of a tile of 36 outputs unused, and have more transformed weights than products.
+const CHANNELS: usize = 8;
+/// Maps smaller than this leave most of a tile of 36 outputs unused.
 const SMALL: usize = 12;
+/// Channels in times channels out up to which a small map of one picture has more to do than to read the weights transformed
+/// for tiles of 16 outputs, four times the weights.
+const LIGHT: usize = 1 << 14;
 
 /// Channels in times channels out up to which the transformed weights of stride 2, five times the weights, do not cost
 /// more time than they save.
@@ -45,20 +48,28 @@ impl ConvPlan {
         if kernel == [1, 1] && oh.min(ow) >= SMALL && in_channels >= DEEP {
             return ConvPlan::with(shape, Algorithm::Strassen).unwrap_or_else(|_| ConvPlan::new(shape));
         }
+        let (least, channels) = (oh.min(ow), in_channels * out_channels);
         let tile = match kernel {
-            [3, 3] if stride == 2 && oh.min(ow) >= SMALL && in_channels * out_channels <= STRIDED => [3, 3],
+            [3, 3] if stride == 2 && least >= SMALL && channels <= STRIDED => [3, 3],
             // So few products for each transform that a smaller tile, whose transforms are cheaper, is faster.
-            [3, 3] if oh.min(ow) >= SMALL && in_channels <= 32 => [4, 4],
-            [3, 3] if oh.min(ow) >= SMALL => [6, 6],
-            // Larger ones leave most of a tile unused, and for one picture read more weights than they save products.
-            [3, 3] if stride == 1 => [2, 2],
-            [5, 5] if oh.min(ow) >= SMALL => [4, 4],
-            [1, 7] => [1, 6],
-            [7, 1] => [6, 1],
-            [1, 3] => [1, 4],
-            [3, 1] => [4, 1],
+            [3, 3] if least >= SMALL && in_channels <= 32 => [4, 4],
+            [3, 3] if least >= SMALL => [6, 6],
+            [3, 3] if stride == 1 && least >= 4 && channels <= LIGHT => [4, 4],
+            // A larger one would have more weights to read for one picture than it saves products.
+            [3, 3] if stride == 1 && least >= 2 => [2, 2],
+            [5, 5] if least >= 4 => [4, 4],
+            [1, 7] if ow >= 2 => [1, along(ow)],
+            [7, 1] if oh >= 2 => [along(oh), 1],
+            [1, 3] if ow >= 2 => [1, 4],
+            [3, 1] if oh >= 2 => [4, 1],
+            // One output reads one tap, all others are padding.
             _ => return ConvPlan::new(shape),
         };
         ConvPlan::with(shape, Algorithm::Winograd(tile)).unwrap_or_else(|_| ConvPlan::new(shape))
     }
+}
+
+/// Outputs of a tile of seven taps on a map of so many.
+fn along(outputs: usize) -> usize {
+    if outputs <= 4 { 4 } else { 6 }
 }

@@ -30,6 +30,22 @@ fn scaled(range: Range<usize>, by: usize) -> Range<usize> {
     range.start * by..range.end * by
 }
 
+/// `[n, slow, fast]` and those behind it, the last counting fastest, the first without end.
+#[inline(always)]
+fn count_up([slows, fasts]: [usize; 2], mut place: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    std::iter::repeat_with(move || {
+        let now = place;
+        place[2] += 1;
+        if place[2] == fasts {
+            [place[1], place[2]] = [place[1] + 1, 0];
+            if place[1] == slows {
+                [place[0], place[1]] = [place[0] + 1, 0];
+            }
+        }
+        now
+    })
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tap {
     /// Rows and columns from the row's origin in the source.
@@ -97,18 +113,22 @@ impl Gather {
         }
     }
 
-    /// Picture, row, column of grid point `q`.
+    /// Picture, row and column of the grid points from `q` on, row by row. Divisions are as slow as dozens of products, so
+    /// there are some for the first alone.
     #[inline(always)]
-    pub(super) fn position(&self, q: usize) -> [usize; 3] {
+    pub(super) fn points(&self, q: usize) -> impl Iterator<Item = [usize; 3]> {
         let [h, w] = self.grid;
-        [q / (h * w), q / w % h, q % w]
+        count_up([h, w], [q / (h * w), q / w % h, q % w])
     }
 
-    /// Grid point of row `r`: picture, row, column. Along the axis that is padded less, neighbours leave out the same taps.
+    /// Picture, row and column of the rows of the product from `r` on. Along the axis that is padded less, neighbours leave
+    /// out the same taps.
     #[inline(always)]
-    fn row(&self, r: usize) -> [usize; 3] {
-        let [h, w] = self.grid;
-        if self.columns_first { [r / (h * w), r % h, r / h % w] } else { self.position(r) }
+    fn rows_from(&self, r: usize) -> impl Iterator<Item = [usize; 3]> {
+        let ([h, w], swapped) = (self.grid, self.columns_first);
+        let [slow, fast] = if swapped { [w, h] } else { [h, w] };
+        let points = count_up([slow, fast], [r / (h * w), r / fast % slow, r % fast]);
+        points.map(move |[n, slow, fast]| if swapped { [n, fast, slow] } else { [n, slow, fast] })
     }
 
     /// `target = epilogue(source · packed)`.
@@ -304,8 +324,7 @@ impl Kernel for Task<'_> {
         let mut pixels = [0usize; BLOCKS * BLOCK];
         // Taps that read zeros in all rows of a unit.
         let mut empty = [u64::MAX; BLOCKS * BLOCK / UNIT];
-        for (i, q) in self.rows.clone().enumerate() {
-            let position = gather.row(q);
+        for (i, position) in gather.rows_from(self.rows.start).take(self.rows.len()).enumerate() {
             let (block, row) = (i / BLOCK, i % BLOCK);
             for (t, tap) in gather.taps.iter().enumerate() {
                 let pointer = gather.at(self.source, position, tap.offset, self.zeros);

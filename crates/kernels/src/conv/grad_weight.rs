@@ -3,7 +3,7 @@
 //! ```text
 //! for each chunk of rows of the batch:
 //!     A[ξ][panel of 48 channels in][row]     direct: ξ a tap, a row an output pixel, its values those of x that the tap reads
-//!     B[ξ][panel of 32 channels out][row]            and those of dy, the same for all taps
+//!     B[ξ][panel of 16 channels out][row]            and those of dy, the same for all taps
 //!                                            Winograd: ξ a point, a row a tile, both transformed
 //!     M[ξ][c][o] += Σ_row A[ξ][row][c] · B[ξ][row][o]                     6 × 2 vectors of sums in registers
 //! dW = M, or the filter's transform of M, transposed
@@ -11,31 +11,36 @@
 //! A tile of `r` taps that slides over `m` outputs meets `m·r` products; `n = m + r − 1` do, as for the convolution itself:
 //! with Winograd's matrices `y = Aᵀ((G w) ⊙ (Bᵀ x))`, hence `dw = Gᵀ((A dy) ⊙ (Bᵀ x))`, summed over tiles before `Gᵀ`.
 //!
+//! Where the whole window has few values, as that of the picture has, it is one ξ and its values are the channels in.
+//!
 //! Pixels are copied into panels because in place they lie a power of two apart, where few of them fit the first cache.
 //! Where there are few products the rows are split, by size alone, and the partial sums added in order.
 
 use std::ops::Range;
 
 use super::gather::Gather;
-use super::micro::{PANEL, TASKS};
+use super::micro::{PAIR, PANEL, TASKS};
 use super::winograd::{Spread, Winograd};
 use super::{Algorithm, ConvPlan, ConvShape, Method, Precision};
-use crate::isa::{Kernel, Loops, Simd};
+use crate::isa::{Kernel, Loops, Simd, WIDEST};
 use crate::view::{Parts, part, piece};
 use crate::{Isa, Pool, View};
 
 /// Channels in of a panel of A: a multiple of the rows of both tiles and of the lanes of every vector.
 const A_WIDTH: usize = 48;
-/// Channels out of a panel of B.
-const B_WIDTH: usize = 2 * PANEL;
+/// Values of a window that are one ξ: with what vectors write behind the last of them they fit a panel.
+const FLAT: usize = A_WIDTH - WIDEST;
+/// Channels out of a panel of B. Rows of two vectors lie one behind the other where a vector is half as wide; where it is
+/// as wide two panels are read at a time.
+const B_WIDTH: usize = PANEL;
 /// Rows that are multiplied together: so many of one panel of B fit the first cache.
 const BLOCK: usize = 128;
-/// Values of A and B that are made at a time, unless that is less than a block; they stay in the last cache.
-const VALUES: usize = 3 << 20;
+/// Values of A and B that are made at a time, unless that is less than a block: 4 MB stay in the last cache, if it has 8.
+const VALUES: usize = 1 << 20;
 /// Rows that are made at a time at most.
 const ROWS: usize = 32 * BLOCK;
-/// Rows of a task that makes A or B.
-const FILL: usize = 8;
+/// Values that a task makes of A and B at least, so that it takes far longer than to be dealt out.
+const FILL: usize = 8 << 10;
 /// Values between the panels of one ξ and those of the next, so that they do not all meet in one set of the first cache.
 const SKEW: usize = 16;
 
@@ -53,6 +58,11 @@ enum Source {
     /// The second with the taps of a kernel row as one, where they may lie without gaps.
     Direct(Gather, Option<Gather>),
     Winograd(Winograd),
+}
+
+/// Whether all taps of `gather` are one ξ.
+fn is_flat(gather: &Gather) -> bool {
+    gather.taps.len() * gather.k <= FLAT
 }
 
 impl GradWeight {
@@ -105,6 +115,11 @@ impl GradWeight {
         match rows {
             Rows::Tiles(winograd) => {
                 Product::new([winograd.points(); 2], winograd.rows(batch), [in_channels, out_channels])
+            }
+            Rows::Pixels(gather) if is_flat(gather) => {
+                let window = gather.taps.len() * gather.k;
+                let product = Product::new([1; 2], gather.rows(batch), [window, out_channels]);
+                Product { widths: [A_WIDTH, B_WIDTH], ..product }
             }
             Rows::Pixels(gather) => {
                 Product::new([gather.taps.len(), 1], gather.rows(batch), [gather.k, out_channels])
@@ -165,10 +180,12 @@ impl GradWeight {
         let (sides, sums) = ([Parts::new(a), Parts::new(b)], Parts::new(&mut *m));
         let [a_panels, b_panels] = [0, 1].map(|side| product.panels(side));
         let (points, splits) = (product.points[0], product.splits);
-        let groups = TASKS.div_ceil(splits * points * a_panels).min(b_panels);
+        let b_pairs = b_panels.div_ceil(PAIR);
+        let groups = TASKS.div_ceil(splits * points * a_panels).min(b_pairs);
         for first in (0..product.rows).step_by(product.chunk) {
             let count = product.chunk.min(product.rows - first);
-            let fills = count.div_ceil(FILL);
+            let fill = FILL.div_ceil(product.row_values());
+            let fills = count.div_ceil(fill);
             pool.run(2 * fills, |task| {
                 let side = task / fills;
                 let to = Spread {
@@ -178,7 +195,7 @@ impl GradWeight {
                     panel: product.panel_len(side),
                     point: product.point_len(side),
                 };
-                let (rows_of_task, pixels) = (piece(task % fills, FILL, count), &pixels[side]);
+                let (rows_of_task, pixels) = (piece(task % fills, fill, count), &pixels[side]);
                 isa.run(Fill { rows, side, pixels, zeros: &self.zeros, first, made: rows_of_task, to });
             });
             pool.run(splits * points * groups * a_panels, |task| {
@@ -186,7 +203,8 @@ impl GradWeight {
                 let (rest, group) = (rest / groups, rest % groups);
                 let (split, point) = (rest / points, rest % points);
                 let channels = piece(a_panel, A_WIDTH, product.channels[0]);
-                let b_panel = part(group, groups, b_panels);
+                let pairs = part(group, groups, b_pairs);
+                let b_panel = pairs.start * PAIR..(pairs.end * PAIR).min(b_panels);
                 let rows = part(split, splits, count.div_ceil(BLOCK));
                 let m = (split * points + point) * product.m_point();
                 let panel = |side: usize, panel: usize| {
@@ -235,13 +253,18 @@ struct Product {
 impl Product {
     fn new(points: [usize; 2], rows: usize, channels: [usize; 2]) -> Self {
         let padded = channels.map(|c| c.next_multiple_of(PANEL));
-        let widths = [A_WIDTH.min(padded[0]), B_WIDTH.min(padded[1])];
-        let values = points[0] * padded[0] + points[1] * padded[1];
-        let blocks = (VALUES / values / BLOCK).clamp(1, ROWS / BLOCK).min(rows.div_ceil(BLOCK)).max(1);
-        let mut product = Product { points, rows, chunk: blocks * BLOCK, channels, widths, splits: 1 };
-        let tasks = points[0] * product.panels(0) * product.panels(1);
+        let widths = [A_WIDTH.min(padded[0]), B_WIDTH];
+        let mut product = Product { points, rows, chunk: 0, channels, widths, splits: 1 };
+        let blocks = VALUES / product.row_values() / BLOCK;
+        let blocks = blocks.clamp(1, ROWS / BLOCK).min(rows.div_ceil(BLOCK)).max(1);
+        product.chunk = blocks * BLOCK;
+        let tasks = points[0] * product.panels(0) * product.panels(1).div_ceil(PAIR);
         product.splits = TASKS.div_ceil(tasks).min(blocks);
         product
+    }
+    /// Values of a row of all ξ of A and B.
+    fn row_values(&self) -> usize {
+        [0, 1].iter().map(|&side| self.points[side] * self.panels(side) * self.widths[side]).sum()
     }
     fn panels(&self, side: usize) -> usize {
         self.channels[side].div_ceil(self.widths[side])
@@ -349,25 +372,34 @@ struct Fill<'a> {
 impl Kernel for Fill<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for row in self.made {
-            let (to, q) = (self.to.row(row), self.first + row);
-            // SAFETY: pixels have the channels of their side, and the chunk has room for this row.
-            unsafe {
-                match (self.rows, self.side) {
-                    (Rows::Pixels(gather), 0) => {
-                        for (point, tap) in gather.taps.iter().enumerate() {
-                            let pixel = gather.at(self.pixels, gather.position(q), tap.offset, self.zeros);
-                            copy(simd, pixel, gather.k, to, point);
+        let first = self.first + self.made.start;
+        // SAFETY: pixels have the channels of their side, and the chunk has room for these rows.
+        unsafe {
+            match (self.rows, self.side) {
+                (Rows::Pixels(gather), 0) => {
+                    let flat = is_flat(gather);
+                    for (row, position) in self.made.zip(gather.points(first)) {
+                        let to = self.to.row(row);
+                        for (tap, at) in gather.taps.iter().enumerate() {
+                            let pixel = gather.at(self.pixels, position, at.offset, self.zeros);
+                            copy(simd, pixel, gather.k, to, if flat { [0, tap * gather.k] } else { [tap, 0] });
                         }
                     }
-                    (Rows::Pixels(gather), _) => {
-                        copy(simd, self.pixels.pixel(q).as_ptr(), gather.n, to, 0);
+                }
+                (Rows::Pixels(gather), _) => {
+                    for (i, row) in self.made.enumerate() {
+                        let pixel = self.pixels.pixel(first + i).as_ptr();
+                        copy(simd, pixel, gather.n, self.to.row(row), [0, 0]);
                     }
-                    (Rows::Tiles(winograd), 0) => {
-                        winograd.transform_input(simd, self.pixels, self.zeros, q, to);
-                    }
-                    (Rows::Tiles(winograd), _) => {
-                        winograd.transform_gradient(simd, self.pixels, self.zeros, q, to);
+                }
+                (Rows::Tiles(winograd), side) => {
+                    for (i, row) in self.made.enumerate() {
+                        let (tile, to) = (first + i, self.to.row(row));
+                        if side == 0 {
+                            winograd.transform_input(simd, self.pixels, self.zeros, tile, to);
+                        } else {
+                            winograd.transform_gradient(simd, self.pixels, self.zeros, tile, to);
+                        }
                     }
                 }
             }
@@ -375,15 +407,15 @@ impl Kernel for Fill<'_> {
     }
 }
 
-/// `count` values from `from` on, with zeros to the end of the last vector.
+/// `count` values from `from` on to a point and from a channel on, with zeros to the end of the last vector.
 ///
 /// # Safety
 /// They can be read, and `to` has room for the vectors.
 #[inline(always)]
-unsafe fn copy<S: Simd>(simd: S, from: *const f32, count: usize, to: Spread, point: usize) {
+unsafe fn copy<S: Simd>(simd: S, from: *const f32, count: usize, to: Spread, [point, first]: [usize; 2]) {
     for c in (0..count).step_by(S::LANES) {
         // SAFETY: the caller's promises.
-        unsafe { simd.store(to.at(point, c), simd.load_first(from.add(c), S::LANES.min(count - c))) };
+        unsafe { simd.store(to.at(point, first + c), simd.load_first(from.add(c), S::LANES.min(count - c))) };
     }
 }
 
@@ -408,32 +440,35 @@ impl Kernel for Multiply<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Product { channels: [_, n], widths, .. } = *self.product;
-        for (i, panel) in self.panels.clone().enumerate() {
-            let columns = piece(panel, widths[1], n);
+        // Panels that two vectors fill.
+        let most = (2 * S::LANES / B_WIDTH).max(1);
+        let mut panel = self.panels.start;
+        while panel < self.panels.end {
+            let together = most.min(self.panels.end - panel);
+            let columns = panel * B_WIDTH..n.min((panel + together) * B_WIDTH);
             let mut first = self.rows.start;
             // Once where there are no rows: M becomes zero.
             loop {
                 let count = BLOCK.min(self.rows.end.saturating_sub(first));
-                let mut column = 0;
-                while column < columns.len() {
-                    // SAFETY: panels hold the rows of the chunk, M whole vectors for all channels.
-                    unsafe {
-                        let block = Block {
-                            a: self.a.add(first * widths[0]),
-                            b: self.b.add(i * self.product.panel_len(1) + first * widths[1] + column),
-                            strides: widths,
-                            count,
-                            m: self.m.add(columns.start + column),
-                            m_width: self.product.m_width(),
-                            starts: self.starts && first == self.rows.start,
-                        };
-                        if columns.len() - column > S::LANES {
-                            block.channels::<S, 2>(simd, self.channels);
-                            column += 2 * S::LANES;
-                        } else {
-                            block.channels::<S, 1>(simd, self.channels);
-                            column += S::LANES;
-                        }
+                // SAFETY: panels hold the rows of the chunk, M whole vectors for all channels.
+                unsafe {
+                    let b = self.b.add((panel - self.panels.start) * self.product.panel_len(1));
+                    let b = b.add(first * widths[1]);
+                    // The second vector: of the next panel, or the other half of this one.
+                    let second = if together == 2 { self.product.panel_len(1) } else { S::LANES };
+                    let block = Block {
+                        a: self.a.add(first * widths[0]),
+                        b: [b, b.wrapping_add(second)],
+                        strides: widths,
+                        count,
+                        m: self.m.add(columns.start),
+                        m_width: self.product.m_width(),
+                        starts: self.starts && first == self.rows.start,
+                    };
+                    if columns.len() > S::LANES {
+                        block.channels::<S, 2>(simd, self.channels);
+                    } else {
+                        block.channels::<S, 1>(simd, self.channels);
                     }
                 }
                 first += count;
@@ -441,6 +476,7 @@ impl Kernel for Multiply<'_> {
                     break;
                 }
             }
+            panel += together;
         }
     }
 }
@@ -448,7 +484,8 @@ impl Kernel for Multiply<'_> {
 /// A block of rows of both panels.
 struct Block {
     a: *const f32,
-    b: *const f32,
+    /// Where each vector of columns begins.
+    b: [*const f32; 2],
     /// Values of a row of A, of B.
     strides: [usize; 2],
     count: usize,
@@ -458,7 +495,7 @@ struct Block {
 }
 
 impl Block {
-    /// `N` vectors of columns for all channels, six at a time.
+    /// `N` vectors of columns for all channels, as many at a time as make twelve vectors of sums.
     ///
     /// # Safety
     /// The rows of both panels and of M exist.
@@ -469,6 +506,7 @@ impl Block {
             // SAFETY: the caller's promises.
             c += unsafe {
                 match channels - c {
+                    12.. if N == 1 => self.tile::<S, 12, N>(simd, c),
                     6.. => self.tile::<S, 6, N>(simd, c),
                     4.. => self.tile::<S, 4, N>(simd, c),
                     2.. => self.tile::<S, 2, N>(simd, c),
@@ -499,7 +537,8 @@ impl Block {
             for _ in 0..self.count {
                 let mut columns = [simd.splat(0.0); N];
                 for v in 0..N {
-                    columns[v] = simd.load(b.add(v * S::LANES));
+                    columns[v] = simd.load(b[v]);
+                    b[v] = b[v].wrapping_add(self.strides[1]);
                 }
                 for r in 0..M {
                     let value = simd.splat(*a.add(r));
@@ -508,7 +547,6 @@ impl Block {
                     }
                 }
                 a = a.wrapping_add(self.strides[0]);
-                b = b.wrapping_add(self.strides[1]);
             }
             for r in 0..M {
                 for v in 0..N {

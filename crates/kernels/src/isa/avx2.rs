@@ -80,4 +80,24 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves AVX; the caller promises eight writable values.
         unsafe { _mm256_storeu_ps(p, v) }
     }
+    #[inline(always)]
+    unsafe fn load_part(self, p: *const f32, n: usize) -> __m256 {
+        // SAFETY: `self` proves AVX; the caller promises `n` readable values, others are not touched.
+        unsafe { _mm256_maskload_ps(p, self.first(n)) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, p: *mut f32, v: __m256, n: usize) {
+        // SAFETY: `self` proves AVX; the caller promises `n` writable values, others are not touched.
+        unsafe { _mm256_maskstore_ps(p, self.first(n), v) }
+    }
+}
+
+impl Avx2 {
+    /// All bits of the first `n` lanes.
+    #[inline(always)]
+    fn first(self, n: usize) -> __m256i {
+        static MASK: [i32; 2 * NARROW] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+        // SAFETY: `self` proves AVX; eight values from `NARROW - n` on are there.
+        unsafe { _mm256_loadu_si256(MASK[NARROW - n..].as_ptr().cast()) }
+    }
 }
