@@ -35,8 +35,8 @@ const FLAT: usize = A_WIDTH - WIDEST;
 const B_WIDTH: usize = PANEL;
 /// Rows that are multiplied together: so many of one panel of B fit the first cache.
 const BLOCK: usize = 128;
-/// Values of A and B that are made at a time, unless that is less than a block: 4 MB stay in the last cache, if it has 8.
-const VALUES: usize = 1 << 20;
+/// Values of A and B that are made at a time, unless that is less than a block: 2 MB, which stay in the last cache beside all else.
+const VALUES: usize = 1 << 19;
 /// Rows that are made at a time at most.
 const ROWS: usize = 32 * BLOCK;
 /// Values that a task makes of A and B at least, so that it takes far longer than to be dealt out.

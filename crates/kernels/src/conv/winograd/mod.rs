@@ -200,17 +200,18 @@ impl Pack for Transform<'_> {
         // All outputs of the panel at a time; zeros for those that do not exist.
         let mut taps = [[0.0f64; PANEL]; TAPS];
         let taps = &mut taps[..weights.count];
+        let mut half = [[0.0f64; PANEL]; TAPS];
+        let half = &mut half[..kw];
         for c in 0..in_channels {
             for (tap, to) in taps.iter_mut().enumerate() {
                 *to = weights.read(tap, c, &outputs).map(f64::from);
             }
             for (y, row) in rows.iter().enumerate() {
-                let mut half = [[0.0f64; PANEL]; TAPS];
-                for x in 0..kw {
-                    half[x] = sum(row, taps[x..].iter().step_by(kw));
+                for (x, half) in half.iter_mut().enumerate() {
+                    *half = sum(row, taps[x..].iter().step_by(kw));
                 }
                 for (x, column) in columns.iter().enumerate() {
-                    let values = sum(column, &half[..kw]);
+                    let values = sum(column, &*half);
                     let to = &mut panel[((y * columns.len() + x) * in_channels + c) * width..][..width];
                     to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
                 }
@@ -234,11 +235,13 @@ impl Loops for Finish<'_> {
         let ConvShape { in_channels, out_channels, kernel: [kh, kw], .. } = self.winograd.shape;
         let [rows, columns] = &self.winograd.filters;
         let nx = columns.len();
+        let [mut taps, mut half] = [[[0.0f64; PANEL]; TAPS]; 2];
+        let (taps, half) = (&mut taps[..kh * kw], &mut half[..kw]);
         for first in (0..out_channels).step_by(PANEL) {
             let outputs = first..out_channels.min(first + PANEL);
-            let mut taps = [[0.0f64; PANEL]; TAPS];
+            taps.fill([0.0; PANEL]);
             for (y, row) in rows.iter().enumerate() {
-                let mut half = [[0.0f64; PANEL]; TAPS];
+                half.fill([0.0; PANEL]);
                 for (x, column) in columns.iter().enumerate() {
                     let value = self.m.read(y * nx + x, self.c, first).map(f64::from);
                     for (half, factor) in half.iter_mut().zip(column) {
@@ -251,7 +254,7 @@ impl Loops for Finish<'_> {
                     }
                 }
             }
-            for (tap, values) in taps[..kh * kw].iter().enumerate() {
+            for (tap, values) in taps.iter().enumerate() {
                 let row = (tap * in_channels + self.c) * out_channels;
                 // SAFETY: each task has a channel in of its own.
                 let dw = unsafe { self.dw.part(row + outputs.start..row + outputs.end) };
