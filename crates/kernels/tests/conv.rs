@@ -126,7 +126,7 @@ impl Case {
         }
         let plan = GradWeight::choose(shape, Precision::Exact);
         for (accumulate, before) in [(false, f32::NAN), (true, 2.0)] {
-            let mut scratch = vec![f32::NAN; plan.scratch_len(batch)];
+            let mut scratch = vec![f32::NAN; plan.scratch_len(batch, pool.threads())];
             let mut dw = vec![before; w.len()];
             plan.run(&pool, isa, x_view, dy_view, accumulate, &mut dw, &mut scratch);
             let add = if accumulate { 2.0 } else { 0.0 };
@@ -176,7 +176,7 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
             };
             plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 40), &mut []);
             let gradients = GradWeight::all(shape).into_iter().flat_map(|plan| {
-                let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.scratch_len(batch)]);
+                let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.scratch_len(batch, pool.threads())]);
                 let (x, dy) = (View::dense(&x, 24), View::dense(&dy, 40));
                 plan.run(&pool, isa, x, dy, false, &mut dw, &mut scratch);
                 dw
@@ -358,7 +358,7 @@ impl Case {
         let weights = GradWeight::all(shape).into_iter().filter(|plan| plan.algorithm() != Algorithm::Direct);
         let weights = weights.map(|plan| {
             let what = what("gradient of the weights", plan.algorithm());
-            let mut scratch = vec![f32::NAN; plan.scratch_len(batch)];
+            let mut scratch = vec![f32::NAN; plan.scratch_len(batch, threads)];
             let mut dw = vec![f32::NAN; w.len()];
             plan.run(&pool, isa, x_view, dy_view, false, &mut dw, &mut scratch);
             let dw: Vec<f64> = dw.into_iter().map(f64::from).collect();

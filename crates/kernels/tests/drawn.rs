@@ -270,7 +270,7 @@ impl Conv {
         {
             let what = format!("gradient of the weights by {} on {}", plan.algorithm(), isa.name());
             let found = on_all_pools(&what, |pool| {
-                let mut scratch = vec![f32::NAN; plan.scratch_len(batch)];
+                let mut scratch = vec![f32::NAN; plan.scratch_len(batch, pool.threads())];
                 let mut dw = vec![f32::NAN; w.len()];
                 plan.run(pool, isa, x_view, dy_view, false, &mut dw, &mut scratch);
                 dw

@@ -30,7 +30,7 @@ fn a_picture_whose_channels_divide_the_expected_ones() {
         refused(|| plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 6), &mut []));
         let mut dw = vec![0.0; SHAPE.weight_len()];
         let plan = GradWeight::choose(SHAPE, Precision::Exact);
-        let mut scratch = vec![0.0; plan.scratch_len(1)];
+        let mut scratch = vec![0.0; plan.scratch_len(1, 2)];
         let dy = View::dense(&y, 6);
         refused(|| plan.run(&pool, isa, View::dense(&x, channels), dy, false, &mut dw, &mut scratch));
     }

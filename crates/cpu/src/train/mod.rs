@@ -116,7 +116,7 @@ impl Plans {
             Work::Backward => {
                 let input =
                     packed_len(self.grad_input.packed_len()) + self.grad_input.scratch_len(n, threads);
-                self.grad_weight.scratch_len(n).max(input).max(sums)
+                self.grad_weight.scratch_len(n, threads).max(input).max(sums)
             }
             Work::Loss | Work::Restore => 0,
         }

@@ -19,8 +19,10 @@ use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, part};
 use crate::{Isa, Pool, View, ViewMut};
 
+/// Taps of the largest kernel.
+const TAPS: usize = 49;
 /// Row pointers a task holds at most, on its stack.
-const POINTERS: usize = 49 * BLOCK;
+const POINTERS: usize = TAPS * BLOCK;
 /// Blocks of rows of a task at most.
 const BLOCKS: usize = 8;
 /// Bytes of source rows that a task goes through again for each panel; they stay in L2 beside the panels.
@@ -28,6 +30,60 @@ const ROW_BYTES: usize = 400 << 10;
 
 fn scaled(range: Range<usize>, by: usize) -> Range<usize> {
     range.start * by..range.end * by
+}
+
+/// What a [`Gather`] sees of its source from a grid point.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'a> {
+    gather: &'a Gather,
+    pixels: &'a View<'a>,
+    /// Least and largest offset of a tap along each axis.
+    reach: [[isize; 2]; 2],
+    /// Values from the grid point's pixel to that of each tap.
+    steps: [isize; TAPS],
+}
+
+impl<'a> Window<'a> {
+    #[inline(always)]
+    pub(super) fn new(gather: &'a Gather, pixels: &'a View<'a>) -> Self {
+        let reach = [0, 1].map(|d| {
+            let offsets = gather.taps.iter().map(|tap| tap.offset[d]);
+            offsets.fold([0, 0], |[least, most], offset| [offset.min(least), offset.max(most)])
+        });
+        let (width, stride) = (gather.source[1] as isize, pixels.stride() as isize);
+        let mut steps = [0; TAPS];
+        for (step, Tap { offset: [dy, dx], .. }) in steps.iter_mut().zip(&gather.taps) {
+            *step = (dy * width + dx) * stride;
+        }
+        Window { gather, pixels, reach, steps }
+    }
+
+    /// Calls `found(tap, pointer, whether it is inside)` for the source pixel of each tap at a grid point; `zeros` outside.
+    #[inline(always)]
+    pub(super) fn taps(
+        &self,
+        [n, y, x]: [usize; 3],
+        zeros: &[f32],
+        mut found: impl FnMut(usize, *const f32, bool),
+    ) {
+        let Gather { source: [h, w], source_stride, taps, .. } = self.gather;
+        let place = [y * source_stride, x * source_stride];
+        let first = ((n * h + place[0]) * w + place[1]) * self.pixels.stride();
+        let first = self.pixels.as_ptr().wrapping_add(first);
+        let inside = |d: usize, offset: isize| place[d].wrapping_add_signed(offset) < [*h, *w][d];
+        // In bounds by the check of pixel counts at the safe entry.
+        if (0..2).all(|d| self.reach[d].iter().all(|&offset| inside(d, offset))) {
+            for (i, &step) in self.steps[..taps.len()].iter().enumerate() {
+                found(i, first.wrapping_offset(step), true);
+            }
+        } else {
+            for (i, tap) in taps.iter().enumerate() {
+                let inside = inside(0, tap.offset[0]) && inside(1, tap.offset[1]);
+                let pointer = if inside { first.wrapping_offset(self.steps[i]) } else { zeros.as_ptr() };
+                found(i, pointer, inside);
+            }
+        }
+    }
 }
 
 /// `[n, slow, fast]` and those behind it, the last counting fastest, the first without end.
@@ -94,25 +150,6 @@ impl Gather {
         self.panels().pack(pool, isa, packed, PackDirect { gather: self, weights });
     }
 
-    /// Pointer to the source pixel of tap `offset` at `row`, `zeros` outside.
-    #[inline(always)]
-    pub(super) fn at(
-        &self,
-        source: &View,
-        [n, y, x]: [usize; 3],
-        offset: [isize; 2],
-        zeros: &[f32],
-    ) -> *const f32 {
-        let sy = (y * self.source_stride).wrapping_add_signed(offset[0]);
-        let sx = (x * self.source_stride).wrapping_add_signed(offset[1]);
-        if sy < self.source[0] && sx < self.source[1] {
-            // In bounds by the check of pixel counts at the safe entry.
-            source.as_ptr().wrapping_add(((n * self.source[0] + sy) * self.source[1] + sx) * source.stride())
-        } else {
-            zeros.as_ptr()
-        }
-    }
-
     /// Picture, row and column of the grid points from `q` on, row by row. Divisions are as slow as dozens of products, so
     /// there are some for the first alone.
     #[inline(always)]
@@ -153,7 +190,7 @@ impl Gather {
         let target_pixels = batch * self.target[0] * self.target[1];
         assert_eq!(source.pixels(), batch * pixels, "source holds whole pictures");
         assert!(self.k.is_multiple_of(source.channels()) && zeros.len() >= self.k, "{self:?}");
-        assert!(self.taps.len() * BLOCK <= POINTERS, "kernels of at most 49 taps");
+        assert!(self.taps.len() <= TAPS, "kernels of at most {TAPS} taps");
         for Part { panels, packed, epilogue, target, .. } in parts {
             assert_eq!(target.pixels(), target_pixels, "target holds the same pictures");
             assert_eq!(panels.depth, self.taps.len() * self.k, "{self:?}");
@@ -324,15 +361,16 @@ impl Kernel for Task<'_> {
         let mut pixels = [0usize; BLOCKS * BLOCK];
         // Taps that read zeros in all rows of a unit.
         let mut empty = [u64::MAX; BLOCKS * BLOCK / UNIT];
+        let window = Window::new(gather, self.source);
         for (i, position) in gather.rows_from(self.rows.start).take(self.rows.len()).enumerate() {
             let (block, row) = (i / BLOCK, i % BLOCK);
-            for (t, tap) in gather.taps.iter().enumerate() {
-                let pointer = gather.at(self.source, position, tap.offset, self.zeros);
-                pointers[(block * taps + t) * BLOCK + row] = pointer;
-                if pointer != self.zeros.as_ptr() {
-                    empty[i / UNIT] &= !(1 << t);
-                }
-            }
+            let pointers = &mut pointers[block * taps * BLOCK + row..];
+            let mut meets = 0;
+            window.taps(position, self.zeros, |tap, pointer, inside| {
+                pointers[tap * BLOCK] = pointer;
+                meets |= u64::from(inside) << tap;
+            });
+            empty[i / UNIT] &= !meets;
             let [n, y, x] = position;
             let [ty, tx] = [(y, 0), (x, 1)].map(|(v, d)| v * gather.target_stride + gather.target_offset[d]);
             pixels[i] = (n * gather.target[0] + ty) * gather.target[1] + tx;
@@ -371,18 +409,13 @@ impl Task<'_> {
                             }
                         }
                         Strip::Single => self.tile::<S, BLOCK, 1, PANEL>(simd, part, rows, unit, [b], column),
-                        Strip::Narrow if alone => {
-                            self.tile::<S::Half, UNIT, 1, NARROW>(simd.half(), part, rows, unit, [b], column);
-                        }
+                        // Six rows at a time too: with twelve the compiler keeps sums on the stack.
                         Strip::Narrow => {
-                            self.tile::<S::Half, BLOCK, 1, NARROW>(
-                                simd.half(),
-                                part,
-                                rows,
-                                unit,
-                                [b],
-                                column,
-                            );
+                            let half = simd.half();
+                            self.tile::<S::Half, UNIT, 1, NARROW>(half, part, rows, unit, [b], column);
+                            if !alone {
+                                self.tile::<S::Half, UNIT, 1, NARROW>(half, part, rows, unit + 1, [b], column);
+                            }
                         }
                     }
                 }

@@ -14,11 +14,12 @@
 //! Where the whole window has few values, as that of the picture has, it is one ξ and its values are the channels in.
 //!
 //! Pixels are copied into panels because in place they lie a power of two apart, where few of them fit the first cache.
-//! Where there are few products the rows are split, by size alone, and the partial sums added in order.
+//! Where there are few products the rows are split, by size alone, and the partial sums added in order. If M is small, a
+//! thread makes and multiplies the rows of a split by itself: two cores that share no cache would pass A and B through memory.
 
 use std::ops::Range;
 
-use super::gather::Gather;
+use super::gather::{Gather, Window};
 use super::micro::{PAIR, PANEL, TASKS};
 use super::winograd::{Spread, Winograd};
 use super::{Algorithm, ConvPlan, ConvShape, Method, Precision};
@@ -41,6 +42,13 @@ const VALUES: usize = 1 << 19;
 const ROWS: usize = 32 * BLOCK;
 /// Values that a task makes of A and B at least, so that it takes far longer than to be dealt out.
 const FILL: usize = 8 << 10;
+/// Values of A and B that a thread makes at a time for itself: half of a second cache of 512 KB.
+const OWN: usize = 64 << 10;
+/// Rows that it makes at least, so that M is not read and written for too few of them.
+const FEW: usize = 16;
+/// Parts that are worth it, and by how much the M of all parts are smaller than A and B.
+const APART: usize = 6;
+const M_SHARE: usize = 4;
 /// Values between the panels of one ξ and those of the next, so that they do not all meet in one set of the first cache.
 const SKEW: usize = 16;
 
@@ -99,8 +107,8 @@ impl GradWeight {
     }
 
     /// Length of the scratch of [`Self::run`] for `batch` pictures.
-    pub fn scratch_len(&self, batch: usize) -> usize {
-        let len = |rows: Rows| self.product(rows, batch).scratch_len();
+    pub fn scratch_len(&self, batch: usize, threads: usize) -> usize {
+        let len = |rows: Rows| self.product(rows, batch).scratch_len(threads);
         match &self.source {
             Source::Winograd(winograd) => len(Rows::Tiles(winograd)),
             Source::Direct(gather, merged) => {
@@ -172,61 +180,90 @@ impl GradWeight {
     ) -> Sums<'a> {
         let batch = pixels[0].pixels() / (self.shape.input[0] * self.shape.input[1]);
         let product = self.product(rows, batch);
-        let lens = [0, 1].map(|side| product.points[side] * product.point_len(side));
-        assert!(scratch.len() >= product.scratch_len());
-        let (a, rest) = scratch.split_at_mut(lens[0]);
-        let (b, rest) = rest.split_at_mut(lens[1]);
+        let (workers, lens) = (product.workers(pool.threads()), product.lens());
+        assert!(scratch.len() >= product.scratch_len(pool.threads()));
+        let (panels, rest) = scratch.split_at_mut(workers * (lens[0] + lens[1]));
         let m = &mut rest[..product.m_len()];
-        let (sides, sums) = ([Parts::new(a), Parts::new(b)], Parts::new(&mut *m));
+        let (panels, sums) = (Parts::new(panels), Parts::new(&mut *m));
+        // A and B of a worker.
+        let sides = |worker: usize| {
+            let start = worker * (lens[0] + lens[1]);
+            [(0, lens[0]), (lens[0], lens[1])].map(|(skip, len)| panels.pointer(start + skip..start + skip + len))
+        };
+        let fill = |worker: usize, side: usize, first: usize, made: Range<usize>| {
+            let to = Spread {
+                start: sides(worker)[side],
+                width: product.widths[side],
+                panel: product.panel_len(side),
+                point: product.point_len(side),
+            };
+            isa.run(Fill { rows, side, pixels: &pixels[side], zeros: &self.zeros, first, made, to });
+        };
+        let multiply = |worker: usize, at: Place, rows: Range<usize>, starts: bool| {
+            let Place { split, point, a_panel, b_panels } = at;
+            let channels = piece(a_panel, product.widths[0], product.channels[0]);
+            let m = (split * product.points[0] + point) * product.m_point();
+            let panel = |side: usize, panel: usize| {
+                let point = point % product.points[side];
+                let skip = point * product.point_len(side) + panel * product.panel_len(side);
+                sides(worker)[side].wrapping_add(skip).cast_const()
+            };
+            isa.run(Multiply {
+                product: &product,
+                a: panel(0, a_panel),
+                b: panel(1, b_panels.start),
+                // Nobody else has the channels in, the panels of channels out and the split of a task.
+                m: sums.pointer(m + channels.start * product.m_width()..m + product.m_point()),
+                channels: channels.len(),
+                panels: b_panels,
+                rows,
+                starts,
+            });
+        };
         let [a_panels, b_panels] = [0, 1].map(|side| product.panels(side));
         let (points, splits) = (product.points[0], product.splits);
+        if product.apart {
+            pool.run_on(splits, |worker, split| {
+                let Range { start, end } = part(split, splits, product.rows);
+                for first in (start..end).step_by(product.chunk) {
+                    let count = product.chunk.min(end - first);
+                    (0..2).for_each(|side| fill(worker, side, first, 0..count));
+                    for (point, a_panel) in (0..points).flat_map(|p| (0..a_panels).map(move |a| (p, a))) {
+                        let at = Place { split, point, a_panel, b_panels: 0..b_panels };
+                        multiply(worker, at, 0..count, first == start);
+                    }
+                }
+            });
+            return Sums { product, values: m };
+        }
         let b_pairs = b_panels.div_ceil(PAIR);
         let groups = TASKS.div_ceil(splits * points * a_panels).min(b_pairs);
         for first in (0..product.rows).step_by(product.chunk) {
             let count = product.chunk.min(product.rows - first);
-            let fill = FILL.div_ceil(product.row_values());
-            let fills = count.div_ceil(fill);
-            pool.run(2 * fills, |task| {
-                let side = task / fills;
-                let to = Spread {
-                    // Rows of A and B are disjoint.
-                    start: sides[side].pointer(0..lens[side]),
-                    width: product.widths[side],
-                    panel: product.panel_len(side),
-                    point: product.point_len(side),
-                };
-                let (rows_of_task, pixels) = (piece(task % fills, fill, count), &pixels[side]);
-                isa.run(Fill { rows, side, pixels, zeros: &self.zeros, first, made: rows_of_task, to });
-            });
+            let some = FILL.div_ceil(product.row_values());
+            let fills = count.div_ceil(some);
+            pool.run(2 * fills, |task| fill(0, task / fills, first, piece(task % fills, some, count)));
             pool.run(splits * points * groups * a_panels, |task| {
                 let (rest, a_panel) = (task / a_panels, task % a_panels);
                 let (rest, group) = (rest / groups, rest % groups);
                 let (split, point) = (rest / points, rest % points);
-                let channels = piece(a_panel, A_WIDTH, product.channels[0]);
                 let pairs = part(group, groups, b_pairs);
-                let b_panel = pairs.start * PAIR..(pairs.end * PAIR).min(b_panels);
+                let b_panels = pairs.start * PAIR..(pairs.end * PAIR).min(b_panels);
                 let rows = part(split, splits, count.div_ceil(BLOCK));
-                let m = (split * points + point) * product.m_point();
-                let panel = |side: usize, panel: usize| {
-                    let start = point % product.points[side] * product.point_len(side);
-                    let start = start + panel * product.panel_len(side);
-                    sides[side].pointer(start..start + product.panel_len(side)).cast_const()
-                };
-                isa.run(Multiply {
-                    product: &product,
-                    a: panel(0, a_panel),
-                    b: panel(1, b_panel.start),
-                    // Each task has channels in and panels of channels out of its own.
-                    m: sums.pointer(m + channels.start * product.m_width()..m + product.m_point()),
-                    channels: channels.len(),
-                    panels: b_panel,
-                    rows: rows.start * BLOCK..(rows.end * BLOCK).min(count),
-                    starts: first == 0,
-                });
+                let rows = rows.start * BLOCK..(rows.end * BLOCK).min(count);
+                multiply(0, Place { split, point, a_panel, b_panels }, rows, first == 0);
             });
         }
         Sums { product, values: m }
     }
+}
+
+/// Which sums a task adds to.
+struct Place {
+    split: usize,
+    point: usize,
+    a_panel: usize,
+    b_panels: Range<usize>,
 }
 
 /// Which rows A and B have.
@@ -246,17 +283,25 @@ struct Product {
     chunk: usize,
     channels: [usize; 2],
     widths: [usize; 2],
-    /// Into how many parts the rows of a chunk are split, each with an M of its own.
+    /// Into how many parts the rows are split, each with an M of its own.
     splits: usize,
+    /// Whether each part is made and multiplied by one thread, else they are the parts of a chunk that all make together.
+    apart: bool,
 }
 
 impl Product {
     fn new(points: [usize; 2], rows: usize, channels: [usize; 2]) -> Self {
         let padded = channels.map(|c| c.next_multiple_of(PANEL));
         let widths = [A_WIDTH.min(padded[0]), B_WIDTH];
-        let mut product = Product { points, rows, chunk: 0, channels, widths, splits: 1 };
-        let blocks = VALUES / product.row_values() / BLOCK;
-        let blocks = blocks.clamp(1, ROWS / BLOCK).min(rows.div_ceil(BLOCK)).max(1);
+        let mut product = Product { points, rows, chunk: 0, channels, widths, splits: 1, apart: false };
+        let (values, m) = (product.row_values(), product.m_len());
+        // Where M is small beside A and B, a thread that has one to itself keeps its part of them in its own cache.
+        let splits = (rows * values / (M_SHARE * m.max(1))).min(TASKS);
+        if splits >= APART && m <= OWN / 2 && OWN / values >= FEW {
+            let chunk = (OWN / values).min(BLOCK);
+            return Product { chunk, splits, apart: true, ..product };
+        }
+        let blocks = (VALUES / values / BLOCK).clamp(1, ROWS / BLOCK).min(rows.div_ceil(BLOCK)).max(1);
         product.chunk = blocks * BLOCK;
         let tasks = points[0] * product.panels(0) * product.panels(1).div_ceil(PAIR);
         product.splits = TASKS.div_ceil(tasks).min(blocks);
@@ -285,9 +330,16 @@ impl Product {
     fn m_len(&self) -> usize {
         self.splits * self.points[0] * self.m_point()
     }
-    fn scratch_len(&self) -> usize {
-        let sides = [0, 1].map(|side| self.points[side] * self.point_len(side));
-        sides[0] + sides[1] + self.m_len()
+    /// Values of A and of B.
+    fn lens(&self) -> [usize; 2] {
+        [0, 1].map(|side| self.points[side] * self.point_len(side))
+    }
+    /// Threads that have an A and a B of their own.
+    fn workers(&self, threads: usize) -> usize {
+        if self.apart { threads } else { 1 }
+    }
+    fn scratch_len(&self, threads: usize) -> usize {
+        self.workers(threads) * self.lens().iter().sum::<usize>() + self.m_len()
     }
 }
 
@@ -377,13 +429,12 @@ impl Kernel for Fill<'_> {
         unsafe {
             match (self.rows, self.side) {
                 (Rows::Pixels(gather), 0) => {
-                    let flat = is_flat(gather);
+                    let (flat, window) = (is_flat(gather), Window::new(gather, self.pixels));
                     for (row, position) in self.made.zip(gather.points(first)) {
                         let to = self.to.row(row);
-                        for (tap, at) in gather.taps.iter().enumerate() {
-                            let pixel = gather.at(self.pixels, position, at.offset, self.zeros);
+                        window.taps(position, self.zeros, |tap, pixel, _| {
                             copy(simd, pixel, gather.k, to, if flat { [0, tap * gather.k] } else { [tap, 0] });
-                        }
+                        });
                     }
                 }
                 (Rows::Pixels(gather), _) => {
