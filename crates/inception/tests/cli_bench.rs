@@ -100,6 +100,25 @@ fn from_files_to_labels() {
     assert!(text.contains("images/s from files to labels") && text.contains("ms of decoding"), "{text}");
 }
 
+/// The parts of the median step add up to its time, that of waiting for pictures among them.
+#[test]
+fn training_on_files_shows_the_wait() {
+    let dir = folders();
+    let more = ["--train", "--images", "pictures", "-b", "2", "--json"];
+    let out: Ended = command(dir.path(), &[&SMALL[..], &more].concat()).output().unwrap().into();
+    let report: Value = serde_json::from_str(&out.expect(0)).unwrap();
+    let parts = report["training"]["parts"].as_array().unwrap();
+    let ms = |part: &Value| part["ms"].as_f64().unwrap();
+    let data = parts.iter().find(|part| part["name"] == "data").expect("a part of its own");
+    assert!(ms(data) > 0.0, "{data}");
+    let (sum, median) =
+        (parts.iter().map(ms).sum::<f64>(), report["training"]["median_ms"].as_f64().unwrap());
+    assert!(sum <= median * 1.01 && sum > 0.5 * median, "{sum} of {median} ms: {parts:?}");
+    let without = json(&["--train"]);
+    let parts = without["training"]["parts"].as_array().unwrap();
+    assert!(parts.iter().all(|part| part["name"] != "data"), "a batch that stays is not waited for");
+}
+
 #[test]
 fn pictures_that_cannot_be_measured_are_named() {
     let dir = folders();

@@ -176,7 +176,8 @@ fn real_values_have_the_same_bits_on_any_number_of_threads() {
             };
             plan.forward(&pool, isa, operands, ViewMut::dense(&mut y, 40), &mut []);
             let gradients = GradWeight::all(shape).into_iter().flat_map(|plan| {
-                let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![0.0; plan.scratch_len(batch, pool.threads())]);
+                let (mut dw, mut scratch) =
+                    (vec![0.0; w.len()], vec![0.0; plan.scratch_len(batch, pool.threads())]);
                 let (x, dy) = (View::dense(&x, 24), View::dense(&dy, 40));
                 plan.run(&pool, isa, x, dy, false, &mut dw, &mut scratch);
                 dw

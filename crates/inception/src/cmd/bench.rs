@@ -38,7 +38,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", requires = "train")]
     pub micro_batch: Option<NonZeroUsize>,
     /// Measure from files to labels, too, on the pictures in a folder: decoded, the shorter side resized to 1/0.875 of
-    /// the input (bicubic), the centre taken
+    /// the input (bicubic), the centre taken; with --train its steps take these pictures, distorted as the recipe `paper`
+    /// does, and the time that they wait for them is shown
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
     /// Show the time of every box, and of every algorithm that could compute it
@@ -140,7 +141,8 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let pixels: Vec<f32> =
         (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect();
     let flop = 2.0 * graph.macs() as f64 * batch as f64;
-    let training = args.train.then(|| training::measure(&graph, &device, &pixels, &args)).transpose()?;
+    let training = args.train.then(|| training::measure(&graph, &device, &pixels, files.as_deref(), &args));
+    let training = training.transpose()?;
     let model = Model::consuming(&graph, Weights::init(&graph, 0), &device);
     let mut scratch = Scratch::default();
     let output = graph.outputs()[0].0.clone();
@@ -268,9 +270,10 @@ const ALTERNATIVE_RUNS: usize = 7;
 
 fn text(out: &mut impl Write, report: &Report) -> Result<()> {
     let Report { net, img_size, batch, threads, isa, precision, gflop, .. } = report;
+    let digits = if *gflop < 1.0 { 3 } else { 1 };
     writeln!(
         out,
-        "{net}, {img_size}×{img_size}, batch {batch}, {threads} threads, {isa}, precision {precision}, {gflop:.1} GFLOP a picture"
+        "{net}, {img_size}×{img_size}, batch {batch}, {threads} threads, {isa}, precision {precision}, {gflop:.digits$} GFLOP a picture"
     )?;
     let [before, after] = report.peak_gflops;
     let peak = before.max(after);

@@ -15,12 +15,11 @@ use super::Taps;
 use super::micro::{
     Ahead, BLOCK, Depth, Epilogue, Operands, PAIR, PANEL, Pack, Panels, Shortcut, Strip, TASKS, UNIT, dot,
 };
+use super::window::{TAPS, Window};
 use crate::isa::{Kernel, NARROW, Simd};
 use crate::view::{Pixels, part};
 use crate::{Isa, Pool, View, ViewMut};
 
-/// Taps of the largest kernel.
-const TAPS: usize = 49;
 /// Row pointers a task holds at most, on its stack.
 const POINTERS: usize = TAPS * BLOCK;
 /// Blocks of rows of a task at most.
@@ -30,60 +29,6 @@ const ROW_BYTES: usize = 400 << 10;
 
 fn scaled(range: Range<usize>, by: usize) -> Range<usize> {
     range.start * by..range.end * by
-}
-
-/// What a [`Gather`] sees of its source from a grid point.
-#[derive(Clone, Copy)]
-pub(super) struct Window<'a> {
-    gather: &'a Gather,
-    pixels: &'a View<'a>,
-    /// Least and largest offset of a tap along each axis.
-    reach: [[isize; 2]; 2],
-    /// Values from the grid point's pixel to that of each tap.
-    steps: [isize; TAPS],
-}
-
-impl<'a> Window<'a> {
-    #[inline(always)]
-    pub(super) fn new(gather: &'a Gather, pixels: &'a View<'a>) -> Self {
-        let reach = [0, 1].map(|d| {
-            let offsets = gather.taps.iter().map(|tap| tap.offset[d]);
-            offsets.fold([0, 0], |[least, most], offset| [offset.min(least), offset.max(most)])
-        });
-        let (width, stride) = (gather.source[1] as isize, pixels.stride() as isize);
-        let mut steps = [0; TAPS];
-        for (step, Tap { offset: [dy, dx], .. }) in steps.iter_mut().zip(&gather.taps) {
-            *step = (dy * width + dx) * stride;
-        }
-        Window { gather, pixels, reach, steps }
-    }
-
-    /// Calls `found(tap, pointer, whether it is inside)` for the source pixel of each tap at a grid point; `zeros` outside.
-    #[inline(always)]
-    pub(super) fn taps(
-        &self,
-        [n, y, x]: [usize; 3],
-        zeros: &[f32],
-        mut found: impl FnMut(usize, *const f32, bool),
-    ) {
-        let Gather { source: [h, w], source_stride, taps, .. } = self.gather;
-        let place = [y * source_stride, x * source_stride];
-        let first = ((n * h + place[0]) * w + place[1]) * self.pixels.stride();
-        let first = self.pixels.as_ptr().wrapping_add(first);
-        let inside = |d: usize, offset: isize| place[d].wrapping_add_signed(offset) < [*h, *w][d];
-        // In bounds by the check of pixel counts at the safe entry.
-        if (0..2).all(|d| self.reach[d].iter().all(|&offset| inside(d, offset))) {
-            for (i, &step) in self.steps[..taps.len()].iter().enumerate() {
-                found(i, first.wrapping_offset(step), true);
-            }
-        } else {
-            for (i, tap) in taps.iter().enumerate() {
-                let inside = inside(0, tap.offset[0]) && inside(1, tap.offset[1]);
-                let pointer = if inside { first.wrapping_offset(self.steps[i]) } else { zeros.as_ptr() };
-                found(i, pointer, inside);
-            }
-        }
-    }
 }
 
 /// `[n, slow, fast]` and those behind it, the last counting fastest, the first without end.
@@ -414,7 +359,14 @@ impl Task<'_> {
                             let half = simd.half();
                             self.tile::<S::Half, UNIT, 1, NARROW>(half, part, rows, unit, [b], column);
                             if !alone {
-                                self.tile::<S::Half, UNIT, 1, NARROW>(half, part, rows, unit + 1, [b], column);
+                                self.tile::<S::Half, UNIT, 1, NARROW>(
+                                    half,
+                                    part,
+                                    rows,
+                                    unit + 1,
+                                    [b],
+                                    column,
+                                );
                             }
                         }
                     }

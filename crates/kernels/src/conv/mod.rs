@@ -3,7 +3,7 @@
 //! ```text
 //! forward      y[q, :]          = Σ_tap x[at(q, tap), :] · W[tap]            rows: output pixels    (gather.rs)
 //! grad input   dx[q, :]         = Σ_tap dy[at(q, tap), :] · W[tap]ᵀ          rows: input pixels     (grad_input.rs)
-//! grad weight  dW[tap, c, :]    = Σ_q   x[at(q, tap), c] · dy[q, :]          rows: tap and channel  (grad_weight.rs)
+//! grad weight  dW[tap, c, :]    = Σ_q   x[at(q, tap), c] · dy[q, :]          rows: tap and channel  (grad_weight)
 //! ```
 //! No patch matrix is ever written: the micro-kernels read pixels through pointers, padded taps point at zeros.
 //! Where fewer products do, the sums are Winograd's (winograd/) or Strassen's (strassen.rs).
@@ -14,6 +14,7 @@ mod grad_input;
 mod grad_weight;
 mod micro;
 mod strassen;
+mod window;
 mod winograd;
 
 pub use choose::Precision;

@@ -1,8 +1,11 @@
 //! How fast a network trains here, and where the time of a step goes.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use inception_cpu::{Device, Keep, Optimizer, Phase, StepOptions, StepTimes, TrainNeeds, Trainer};
@@ -10,8 +13,10 @@ use inception_graph::{Graph, Weights, thousands};
 use serde::Serialize;
 
 use super::{BenchArgs, Times, milliseconds};
+use crate::data::{Batch, Cache, DataError, Dataset, Loader, OnBad, Picture, Request, Sample, Transform};
 use crate::exit::UsageError;
 use crate::memory;
+use crate::recipe::Recipe;
 
 /// Measurements of training steps.
 #[derive(Serialize)]
@@ -49,8 +54,73 @@ struct Layer {
     parts: Vec<Part>,
 }
 
-/// Times training steps on `pixels`.
-pub(super) fn measure(graph: &Graph, device: &Device, pixels: &[f32], args: &BenchArgs) -> Result<Training> {
+/// Batches for training steps: always the same one, or pictures of files, decoded and distorted ahead as `inception train`
+/// does with its recipe `paper`.
+enum Batches {
+    Same(Batch),
+    Files(Box<Request>, Loader),
+}
+
+impl Batches {
+    fn of_files(graph: &Graph, files: &[PathBuf], batch: usize, workers: usize) -> Result<Self> {
+        let recipe = Recipe::load("paper", &[])?;
+        let sample = |(i, path): (usize, &PathBuf)| Sample {
+            picture: Picture::File(path.clone()),
+            label: (i % graph.classes()) as u32,
+        };
+        let dataset = Dataset {
+            root: PathBuf::new(),
+            classes: (0..graph.classes()).map(|class| class.to_string()).collect(),
+            samples: files.iter().enumerate().map(sample).collect(),
+            ignored: Vec::new(),
+        };
+        let request = Request {
+            order: (0..files.len()).cycle().take(files.len().next_multiple_of(batch) * EPOCHS).collect(),
+            dataset: Arc::new(dataset),
+            transform: Transform::Train(recipe.train, [0, 0]),
+            preprocessing: recipe.eval.into(),
+            side: graph.img_size(),
+            batch_size: batch,
+            drop_last: true,
+            on_bad: OnBad::Error,
+            workers,
+            // As if no picture came twice.
+            cache: Cache::new(0),
+        };
+        let loader = Loader::new(request.clone());
+        Ok(Batches::Files(Box::new(request), loader))
+    }
+
+    /// The next batch, and what was waited for it.
+    fn next(&mut self) -> Result<(Cow<'_, Batch>, Duration), DataError> {
+        let start = Instant::now();
+        match self {
+            Batches::Same(batch) => Ok((Cow::Borrowed(batch), Duration::ZERO)),
+            Batches::Files(request, loader) => {
+                let batch = match loader.next() {
+                    Some(batch) => batch?,
+                    None => {
+                        *loader = Loader::new((**request).clone());
+                        loader.next().expect("a request of whole batches")?
+                    }
+                };
+                Ok((Cow::Owned(batch), start.elapsed()))
+            }
+        }
+    }
+}
+
+/// Passes over the pictures before the threads that decode start anew.
+const EPOCHS: usize = 64;
+
+/// Times training steps on `pixels`, or on pictures of `files`.
+pub(super) fn measure(
+    graph: &Graph,
+    device: &Device,
+    pixels: &[f32],
+    files: Option<&[PathBuf]>,
+    args: &BenchArgs,
+) -> Result<Training> {
     if graph.classes() == 0 {
         return Err(UsageError(format!("{} has no classes to train on", graph.spec().net)).into());
     }
@@ -62,7 +132,15 @@ pub(super) fn measure(graph: &Graph, device: &Device, pixels: &[f32], args: &Ben
         },
     );
     let micro_batch = args.micro_batch.map_or(batch, |size| size.get().min(batch));
-    let labels: Vec<u32> = (0..batch).map(|i| (i % graph.classes()) as u32).collect();
+    let mut batches = match files {
+        Some(files) => Batches::of_files(graph, files, batch, device.pool.threads())?,
+        None => Batches::Same(Batch {
+            pixels: pixels.to_vec(),
+            side: graph.img_size(),
+            labels: (0..batch).map(|i| (i % graph.classes()) as u32).collect(),
+            indices: (0..batch).collect(),
+        }),
+    };
     let mut trainer = Trainer::with(graph, Weights::init(graph, 0), device, keep);
     let options = StepOptions {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
@@ -78,22 +156,27 @@ pub(super) fn measure(graph: &Graph, device: &Device, pixels: &[f32], args: &Ben
     };
     let flop = 3.0 * 2.0 * graph.macs() as f64 * batch as f64;
     let mut failed = None;
-    let mut steps: Vec<StepTimes> = Vec::new();
+    let mut steps: Vec<(Duration, StepTimes)> = Vec::new();
     let times = Times::measure(args.seconds, batch, flop, || {
-        if let Err(error) = trainer.step(pixels, &labels, &options) {
-            failed = Some(error);
+        let step = batches.next().map_err(anyhow::Error::from).and_then(|(batch, waited)| {
+            trainer.step(&batch.pixels, &batch.labels, &options)?;
+            Ok(waited)
+        });
+        match step {
+            Ok(waited) => steps.push((waited, trainer.times())),
+            Err(error) => failed = Some(error),
         }
-        steps.push(trainer.times());
     });
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     // The step of the median: its parts add up. Those that warmed up are not among the measured.
     let mut measured = steps.split_off(steps.len() - times.runs);
-    measured.sort_by_key(|step| step.total);
-    let median = &measured[(measured.len() - 1) / 2];
+    measured.sort_by_key(|(waited, step)| *waited + step.total);
+    let (waited, median) = &measured[(measured.len() - 1) / 2];
+    let waited = files.map(|_| *waited);
     Ok(Training {
-        parts: parts(graph, median, batch),
+        parts: parts(graph, median, waited, batch),
         layers: if args.layers { layers(graph, median, batch) } else { Vec::new() },
         times,
         checkpoint_activations: args.checkpoint_activations,
@@ -110,7 +193,7 @@ fn gflops(phase: Phase, macs: u64, batch: usize, time: Duration) -> Option<f64> 
     (counts && !time.is_zero()).then(|| flop / time.as_secs_f64() / 1e9)
 }
 
-fn parts(graph: &Graph, step: &StepTimes, batch: usize) -> Vec<Part> {
+fn parts(graph: &Graph, step: &StepTimes, waited: Option<Duration>, batch: usize) -> Vec<Part> {
     let phases = Phase::ALL.iter().enumerate().map(|(i, &phase)| {
         let time: Duration = step.nodes.iter().map(|phases| phases[i]).sum();
         Part { name: phase.name(), ms: milliseconds(time), gflops: gflops(phase, graph.macs(), batch, time) }
@@ -119,6 +202,7 @@ fn parts(graph: &Graph, step: &StepTimes, batch: usize) -> Vec<Part> {
     parts.push(Part { name: "optimizer", ms: milliseconds(step.optimizer), gflops: None });
     let rest = milliseconds(step.total) - parts.iter().map(|part| part.ms).sum::<f64>();
     parts.push(Part { name: "rest", ms: rest, gflops: None });
+    parts.extend(waited.map(|waited| Part { name: "data", ms: milliseconds(waited), gflops: None }));
     parts
 }
 
