@@ -40,6 +40,16 @@ impl ConvPlan {
 
     /// Plans `shape` by the algorithm that suits it best within `precision`.
     pub fn choose(shape: ConvShape, precision: Precision) -> ConvPlan {
+        ConvPlan::choose_strided(shape, precision, STRIDED)
+    }
+
+    /// [`Self::choose`] for the gradient of the weights, which reads none: at stride 2 there may be as many as there are.
+    pub(super) fn choose_for_weights(shape: ConvShape, precision: Precision) -> ConvPlan {
+        ConvPlan::choose_strided(shape, precision, usize::MAX)
+    }
+
+    /// [`Self::choose`] with Winograd's algorithm at stride 2 up to so many channels in times channels out.
+    fn choose_strided(shape: ConvShape, precision: Precision, strided: usize) -> ConvPlan {
         let ConvShape { in_channels, out_channels, kernel, stride, .. } = shape;
         if precision == Precision::Exact || in_channels.min(out_channels) < CHANNELS {
             return ConvPlan::new(shape);
@@ -50,7 +60,7 @@ impl ConvPlan {
         }
         let (least, channels) = (oh.min(ow), in_channels * out_channels);
         let tile = match kernel {
-            [3, 3] if stride == 2 && least >= SMALL && channels <= STRIDED => [3, 3],
+            [3, 3] if stride == 2 && least >= SMALL && channels <= strided => [3, 3],
             // So few products for each transform that a smaller tile, whose transforms are cheaper, is faster.
             [3, 3] if least >= SMALL && in_channels <= 32 => [4, 4],
             [3, 3] if least >= SMALL => [6, 6],

@@ -59,7 +59,7 @@ impl GradWeight {
     /// # Panics
     /// If the window does not fit or an extent is zero.
     pub fn choose(shape: ConvShape, precision: Precision) -> Self {
-        Self::like(ConvPlan::choose(shape, precision))
+        Self::like(ConvPlan::choose_for_weights(shape, precision))
     }
 
     /// The gradient for `shape` by every algorithm that can compute it.
