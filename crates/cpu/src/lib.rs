@@ -11,6 +11,7 @@ mod optimizer;
 mod profile;
 pub mod reference;
 mod schedule;
+mod state;
 mod step;
 mod train;
 
@@ -18,6 +19,7 @@ pub use device::{Device, DeviceError};
 pub use infer::{Model, Needs, Scratch};
 pub use layout::{Layout, Place};
 pub use profile::NodeTime;
+pub use state::TrainState;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};
 pub use train::{Keep, Phase, StepTimes, TrainNeeds, Trainer};
 

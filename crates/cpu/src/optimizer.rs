@@ -58,6 +58,16 @@ impl State {
         State { pieces, kinds, squares, momentum: Vec::new(), mean_square: Vec::new(), steps: 0 }
     }
 
+    /// Momentum, mean square and the number of steps, as [`crate::TrainState`] has them.
+    pub(crate) fn memory(&self) -> (&[f32], &[f32], u64) {
+        (&self.momentum, &self.mean_square, self.steps)
+    }
+
+    /// Goes on from what [`Self::memory`] gave.
+    pub(crate) fn set_memory(&mut self, momentum: Vec<f32>, mean_square: Vec<f32>, steps: u64) {
+        (self.momentum, self.mean_square, self.steps) = (momentum, mean_square, steps);
+    }
+
     /// Global norm of the gradient with weight decay, `g + λ·w` for kernels; AdamW's decay is none of the gradient's.
     pub(crate) fn grad_norm(
         &self,

@@ -14,7 +14,7 @@ use crate::figures::{self, Curve, Figure};
 use crate::progress::Style;
 use crate::recipe::Recipe;
 use crate::run_dir::{RunDir, environment};
-use crate::train::{Flow, Job, Run, Summary};
+use crate::train::{Flow, Job, Run, Saving, Summary};
 
 /// A plain network and the residual one that the paper holds against it (Figures 21 and 23).
 const PAIRS: [[&str; 2]; 2] =
@@ -111,6 +111,7 @@ impl Demo {
             keep: Keep::default(),
             log_interval: 10,
             progress: Style::None,
+            saving: Saving::default(),
         };
         Run::new(job, folder)
     }

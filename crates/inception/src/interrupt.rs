@@ -1,12 +1,20 @@
-//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once.
+//! Signals that ask for a clean end: Ctrl-C, SIGTERM and, for schedulers that warn first, SIGUSR1.
+//!
+//! A second Ctrl-C ends at once. Other signals may come as often as they like, for a scheduler sends SIGTERM after SIGUSR1 while
+//! the state is being saved.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
-static ASKED: AtomicBool = AtomicBool::new(false);
-static INSTALLED: OnceLock<bool> = OnceLock::new();
+static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static INSTALLED: OnceLock<()> = OnceLock::new();
+
+/// The shell's code for an interrupted program.
+const INTERRUPTED: i32 = 130;
 
 /// Whether the user has asked for an end.
 pub fn asked() -> bool {
@@ -15,14 +23,20 @@ pub fn asked() -> bool {
 
 /// Catches signals from now on. May be called more than once.
 pub fn catch() -> Result<()> {
-    if INSTALLED.set(true).is_err() {
+    if INSTALLED.set(()).is_err() {
         return Ok(());
     }
-    ctrlc::set_handler(|| {
-        if ASKED.swap(true, Ordering::Relaxed) {
-            // The shell's code for an interrupted program.
-            std::process::exit(130);
+    let install = || -> std::io::Result<()> {
+        // Actions run in this order, so the first Ctrl-C does not find the flag that it sets.
+        let again = Arc::new(AtomicBool::new(false));
+        flag::register_conditional_shutdown(SIGINT, INTERRUPTED, again.clone())?;
+        flag::register(SIGINT, again)?;
+        for signal in [SIGINT, SIGTERM] {
+            flag::register(signal, ASKED.clone())?;
         }
-    })
-    .context("catching Ctrl-C")
+        #[cfg(unix)]
+        flag::register(signal_hook::consts::SIGUSR1, ASKED.clone())?;
+        Ok(())
+    };
+    install().context("catching signals")
 }

@@ -27,6 +27,8 @@ pub struct Progress {
     style: Style,
     bar: ProgressBar,
     done: u64,
+    /// Of them, what was done before this process.
+    before: u64,
     total: u64,
     start: Instant,
     last: Instant,
@@ -53,7 +55,13 @@ impl Progress {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         let now = Instant::now();
-        Progress { style, bar, done: 0, total, start: now, last: now }
+        Progress { style, bar, done: 0, before: 0, total, start: now, last: now }
+    }
+
+    /// So many pictures have been done, before the rate is measured anew.
+    pub fn start_at(&mut self, pictures: usize) {
+        (self.done, self.before, self.start) = (pictures as u64, pictures as u64, Instant::now());
+        self.bar.set_position(self.done);
     }
 
     /// `pictures` more are done; `state` says where the work stands.
@@ -74,7 +82,7 @@ impl Progress {
 
     /// Pictures a second so far and the time left at that rate.
     fn rate(&self) -> String {
-        let rate = self.done as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let rate = (self.done - self.before) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
         let left = (self.total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
         format!("{rate:.0} images/s  {} left", duration(left))
     }

@@ -140,6 +140,24 @@ impl Recipe {
         toml::to_string(self).expect("numbers, strings and tables are TOML")
     }
 
+    /// Every key whose value is another in `other`: key, value here, value there.
+    pub fn differences(&self, other: &Recipe) -> Vec<[String; 3]> {
+        let [here, there] = [self, other].map(|recipe| parse("", &recipe.dump()).unwrap_or_default());
+        let mut all: Vec<String> = keys(&here).into_iter().chain(keys(&there)).collect();
+        all.sort();
+        all.dedup();
+        let value = |table: &Table, key: &str| {
+            let mut parts = key.split('.');
+            let first = parts.next().and_then(|part| table.get(part));
+            let found = parts.fold(first, |value, part| value.and_then(|value| value.get(part)));
+            found.map_or("nothing".into(), Value::to_string)
+        };
+        let rows =
+            all.into_iter().map(|key| [value(&here, &key), value(&there, &key)].map(|v| (key.clone(), v)));
+        let different = rows.filter(|[(_, a), (_, b)]| a != b);
+        different.map(|[(key, a), (_, b)]| [key, a, b]).collect()
+    }
+
     fn check(&self) -> Result<()> {
         let rules: &[(&str, f64, bool, &str)] = &[
             ("epochs", self.epochs as f64, self.epochs > 0, "at least 1"),

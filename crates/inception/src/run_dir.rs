@@ -1,4 +1,4 @@
-//! A run is a folder that is never overwritten.
+//! A run is a folder that is never overwritten, by one process at a time.
 //!
 //! `recipe.toml` (all values), `env.json`, `log.jsonl` (an object a line), `summary.csv` (timm's columns), checkpoints, `curves.svg`.
 
@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use crate::exit::UsageError;
 
 /// The folder of a run and its open log.
+#[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Locked as long as the run goes on.
     log: File,
     summary: File,
 }
@@ -27,21 +29,74 @@ impl RunDir {
         let path = output.join(name);
         if path.exists() {
             let text = format!(
-                "{} exists, and a run is never overwritten: choose another --experiment or --output",
+                "{} exists, and a run is never overwritten: choose another --experiment or --output, or go on with it by --resume auto",
                 path.display()
             );
             return Err(UsageError(text).into());
         }
+        Self::begin(path, recipe, env)
+    }
+
+    /// Fills the folder of a new run. The recipe comes last: where there is one, the other files are whole.
+    fn begin(path: PathBuf, recipe: &str, env: &Value) -> Result<RunDir> {
         fs::create_dir_all(&path).with_context(|| format!("creating the run's folder {}", path.display()))?;
-        write(&path.join("recipe.toml"), recipe.as_bytes())?;
         write(&path.join("env.json"), format!("{env:#}\n").as_bytes())?;
+        write(&path.join("log.jsonl"), b"")?;
+        write(&path.join("summary.csv"), SUMMARY.as_bytes())?;
+        let (half, whole) = (path.join(".recipe.toml.tmp"), path.join("recipe.toml"));
+        write(&half, recipe.as_bytes())?;
+        fs::rename(&half, &whole).with_context(|| format!("writing {}", whole.display()))?;
+        Self::open(path)
+    }
+
+    /// The folder of a run that goes on; one that was left before it had a recipe begins anew.
+    pub fn reopen(path: PathBuf, recipe: &str, env: &Value) -> Result<RunDir> {
+        if path.join("recipe.toml").exists() { Self::open(path) } else { Self::begin(path, recipe, env) }
+    }
+
+    fn open(path: PathBuf) -> Result<RunDir> {
         let open = |name: &str| {
             let file = path.join(name);
-            File::create_new(&file).with_context(|| format!("creating {}", file.display()))
+            let options = File::options().append(true).create(true).open(&file);
+            options.with_context(|| format!("opening {}", file.display()))
         };
-        let (log, mut summary) = (open("log.jsonl")?, open("summary.csv")?);
-        summary.write_all(SUMMARY.as_bytes()).with_context(|| format!("writing to {}", path.display()))?;
-        Ok(RunDir { path, log, summary })
+        let (log, summary) = (open("log.jsonl")?, open("summary.csv")?);
+        match log.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let text = format!(
+                    "{}: another process trains in this folder: wait for it, or stop it",
+                    path.display()
+                );
+                Err(UsageError(text).into())
+            }
+            // Not every file system has locks.
+            _ => Ok(RunDir { path, log, summary }),
+        }
+    }
+
+    /// Bytes of the log and of the summary, once all of them are on the disk.
+    pub fn lengths(&self) -> Result<[u64; 2]> {
+        let length = |file: &File| {
+            file.sync_data()?;
+            Ok(file.metadata()?.len())
+        };
+        let both = [&self.log, &self.summary].map(length);
+        let [log, summary]: [std::io::Result<u64>; 2] = both;
+        let name = || format!("writing the log in {}", self.path.display());
+        Ok([log.with_context(name)?, summary.with_context(name)?])
+    }
+
+    /// Cuts log and summary to so many bytes, or to an empty log and a summary without rows: what came behind is written again.
+    pub fn cut(&mut self, lengths: [u64; 2]) -> Result<()> {
+        for (file, length) in [&self.log, &self.summary].into_iter().zip(lengths) {
+            let cut = file.metadata().and_then(|about| file.set_len(length.min(about.len())));
+            cut.with_context(|| format!("cutting the log in {}", self.path.display()))?;
+        }
+        if self.summary.metadata()?.len() < SUMMARY.len() as u64 {
+            self.summary.set_len(0)?;
+            append(&mut self.summary, SUMMARY)?;
+        }
+        Ok(())
     }
 
     /// A file of the run.
@@ -110,7 +165,7 @@ mod tests {
         let mut run = RunDir::create(folder.path(), "a", "epochs = 1\n", &json!({})).expect("new");
         run.log(&json!({"kind": "step", "loss": 0.1f32})).expect("written");
         run.summarize(&[1.5, 2.0, 90.0, 100.0, 0.1], 3).expect("written");
-        let error = RunDir::create(folder.path(), "a", "", &json!({})).err().expect("refused");
+        let error = RunDir::create(folder.path(), "a", "", &json!({})).expect_err("refused");
         assert!(error.to_string().contains("never overwritten"));
         let read = |name: &str| fs::read_to_string(run.file(name)).expect("readable");
         assert_eq!(read("recipe.toml"), "epochs = 1\n");

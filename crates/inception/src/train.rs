@@ -1,23 +1,27 @@
 //! Training: the loop, on one page.
 //!
 //! ```text
-//! for epoch:  for batch:  lr = schedule(step);  engine.train_step;  log
+//! for epoch:  for batch:  lr = schedule(step);  engine.train_step;  log;  save the state from time to time
 //!             evaluate the average weights on val;  save last, and best where it is;  log, summary, curves
 //! ```
+//! A run that goes on from a state takes the steps that it would have taken, bit by bit: batches, distortions and rates are
+//! functions of the seed and of where it stands.
 
 mod report;
+mod saving;
+mod state;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use inception_cpu::Device;
 use inception_graph::{Spec, Weights, build};
 
 use crate::checkpoint::Metadata;
-use crate::data::{Cache, Dataset, Loader, Request, Skipped, Splits, Transform, shuffled};
-use crate::engine::{Cpu, Engine, Keep, StepError, StepOptions, Use};
+use crate::data::{Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
+use crate::engine::{Cpu, Engine, Keep, StepOptions, Use};
 use crate::evaluate::evaluate;
 use crate::exit::UsageError;
 use crate::interrupt;
@@ -25,11 +29,18 @@ use crate::progress::{Progress, Style};
 use crate::recipe::Recipe;
 use crate::run_dir::RunDir;
 
-use report::{Best, Running};
+use report::Running;
 pub use report::{EpochReport, Summary};
+use saving::Trouble;
+pub use saving::{OnSaveError, Saving};
+use state::{Origin, Position};
 
 /// Bytes of decoded pictures that stay in memory between epochs.
 const CACHE: usize = 1 << 30;
+
+/// A loss so many times that of guessing, for so many steps in a row, is no training any more.
+const EXPLODED: f32 = 10.0;
+const EXPLODED_STEPS: usize = 20;
 
 /// What is needed to train one network.
 pub struct Job {
@@ -49,6 +60,8 @@ pub struct Job {
     pub log_interval: usize,
     /// How progress is shown.
     pub progress: Style,
+    /// What is kept on the disk.
+    pub saving: Saving,
 }
 
 /// Whether a run goes on.
@@ -73,11 +86,21 @@ pub struct Run {
     progress: Progress,
     metadata: Metadata,
     steps_per_epoch: usize,
-    step: usize,
-    epochs: Vec<EpochReport>,
-    best: Option<Best>,
-    skipped: Vec<Skipped>,
-    time: Duration,
+    saving: Saving,
+    origin: Origin,
+    at: Position,
+    /// When the last state was saved.
+    saved: Instant,
+    /// Why the latest weights are not on the disk, if they are not.
+    unsaved: Option<String>,
+}
+
+/// How the training part of an epoch ended.
+enum Trained {
+    All,
+    Stopped,
+    /// The run has gone back to an earlier state.
+    RolledBack,
 }
 
 /// The network that a recipe asks for, with `classes` outputs.
@@ -100,7 +123,7 @@ impl Run {
 
     /// Any engine, its weights as they are.
     pub fn with_engine(job: Job, folder: RunDir, engine: Box<dyn Engine>) -> Result<Run> {
-        let Job { recipe, recipe_name, splits, workers, log_interval, progress, .. } = job;
+        let Job { recipe, recipe_name, splits, workers, log_interval, progress, saving, .. } = job;
         let (pictures, batch) = (splits.train.samples.len(), recipe.batch_size);
         if pictures < batch {
             let text = format!(
@@ -109,10 +132,15 @@ impl Run {
             return Err(UsageError(text).into());
         }
         let mut metadata = Metadata::new(engine.graph(), splits.train.classes.clone(), recipe.eval);
-        metadata.provenance.recipe = Some(recipe_name);
+        metadata.provenance.recipe = Some(recipe_name.clone());
         metadata.provenance.data = splits.train.root.file_name().map(|n| n.to_string_lossy().into_owned());
         let steps_per_epoch = pictures / batch;
-        Ok(Run {
+        let origin = Origin {
+            recipe: recipe_name,
+            train: splits.train.fingerprint()?,
+            val: splits.val.fingerprint()?,
+        };
+        let run = Run {
             steps_per_epoch,
             progress: Progress::new(progress, (recipe.epochs * steps_per_epoch * batch) as u64),
             train: Arc::new(splits.train),
@@ -124,64 +152,116 @@ impl Run {
             workers,
             log_interval,
             folder,
-            step: 0,
-            epochs: Vec::new(),
-            best: None,
-            skipped: Vec::new(),
-            time: Duration::ZERO,
-        })
+            saving,
+            origin,
+            at: Position::default(),
+            saved: Instant::now(),
+            unsaved: None,
+        };
+        run.check_space()?;
+        Ok(run)
     }
 
-    /// One pass over the training pictures, then an evaluation.
+    /// One pass over the training pictures, or what is left of one, then an evaluation.
     pub fn epoch(&mut self) -> Result<Flow> {
+        // There is a state to go back to from the first step on.
+        if self.at.step == 0 {
+            self.save_state()?;
+        }
+        let seconds = loop {
+            let start = Instant::now();
+            match self.steps_of_epoch(start)? {
+                Trained::All => break start.elapsed(),
+                Trained::Stopped => return Ok(Flow::Stopped),
+                Trained::RolledBack => {}
+            }
+        };
         let start = Instant::now();
-        let mut running = Running::default();
+        let lr = self.lr(self.at.step.saturating_sub(1));
+        let mut batches = self.batches(false);
+        let (classes, mut stopped) = (self.engine.graph().classes(), false);
+        let until_stopped = std::iter::from_fn(|| {
+            stopped = interrupt::asked();
+            if stopped { None } else { batches.next() }
+        });
+        let found = evaluate(classes, |batch| self.engine.predict(batch, Use::Average), until_stopped)?;
+        if stopped {
+            return self.stop();
+        }
+        self.note_skipped(batches.skipped());
+        self.at.seconds += start.elapsed().as_secs_f64();
+        let report = EpochReport::new(
+            self.at.epochs.len() + 1,
+            self.at.step,
+            &self.at.running,
+            &found.metrics,
+            lr,
+            seconds + start.elapsed(),
+        );
+        (self.at.running, self.at.used) = (Running::default(), 0);
+        self.finish_epoch(report)?;
+        self.save_state()?;
+        Ok(Flow::Done)
+    }
+
+    /// The steps that are left of an epoch.
+    fn steps_of_epoch(&mut self, start: Instant) -> Result<Trained> {
         let mut batches = self.batches(true);
+        let (begun, used) = (self.at.running.count, self.at.used);
+        let mut now = start;
         while let Some(batch) = batches.next() {
             let batch = batch?;
             let options = self.step_options();
-            let taken = self.engine.train_step(&batch, &options).map_err(|e| self.diverged(e))?;
-            self.step += 1;
-            running.add(&taken, batch.len());
-            let state = self.state(&running, options.lr);
-            self.progress.advance(batch.len(), &state);
-            if self.step.is_multiple_of(self.log_interval) {
-                let wait = batches.waited().as_secs_f64() / start.elapsed().as_secs_f64();
-                self.log_step(
-                    &taken,
-                    batch.len(),
-                    options.lr,
-                    running.count as f64 / start.elapsed().as_secs_f64(),
-                    wait,
-                )?;
+            let taken = match self.engine.train_step(&batch, &options) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.roll_back(&Trouble::Step(error), &batch.indices)?;
+                    return Ok(Trained::RolledBack);
+                }
+            };
+            let guessing = (self.engine.graph().classes() as f32).ln().max(1.0);
+            self.at.exploding = if taken.loss > EXPLODED * guessing { self.at.exploding + 1 } else { 0 };
+            if self.at.exploding == EXPLODED_STEPS {
+                self.roll_back(&Trouble::Exploding(taken.loss), &batch.indices)?;
+                return Ok(Trained::RolledBack);
             }
-            if interrupt::asked() {
-                self.time += start.elapsed();
-                self.save("last.safetensors")?;
-                return Ok(Flow::Stopped);
+            self.at.step += 1;
+            self.at.used = used + batches.position();
+            self.at.running.add(&taken, batch.len());
+            self.at.seconds += now.elapsed().as_secs_f64();
+            now = Instant::now();
+            let seconds = start.elapsed().as_secs_f64();
+            let (rate, wait) =
+                ((self.at.running.count - begun) as f64 / seconds, batches.waited().as_secs_f64() / seconds);
+            self.progress.advance(batch.len(), &self.state(options.lr, wait));
+            if self.at.step.is_multiple_of(self.log_interval) {
+                self.log_step(&taken, batch.len(), options.lr, rate, wait)?;
+            }
+            let asked = interrupt::asked();
+            if asked || self.is_state_due() {
+                self.note_skipped(batches.skipped());
+                if asked {
+                    self.stop()?;
+                    return Ok(Trained::Stopped);
+                }
+                self.save_state()?;
             }
         }
         self.note_skipped(batches.skipped());
-        let lr = self.recipe.schedule.lr(self.step.saturating_sub(1), self.steps_per_epoch, self.steps());
-        let mut batches = self.batches(false);
-        let classes = self.engine.graph().classes();
-        let found = evaluate(classes, |batch| self.engine.predict(batch, Use::Average), batches.by_ref())?;
-        self.note_skipped(batches.skipped());
-        self.time += start.elapsed();
-        self.finish_epoch(EpochReport::new(
-            self.epochs.len() + 1,
-            self.step,
-            &running,
-            &found.metrics,
-            lr,
-            start.elapsed(),
-        ))?;
-        Ok(Flow::Done)
+        self.at.used = used + batches.position();
+        Ok(Trained::All)
+    }
+
+    /// Saves where the run stands, to go on from there another time.
+    fn stop(&mut self) -> Result<Flow> {
+        self.save_state()?;
+        self.save_weights(false)?;
+        Ok(Flow::Stopped)
     }
 
     /// Whether all epochs are done.
     pub fn is_finished(&self) -> bool {
-        self.epochs.len() >= self.recipe.epochs
+        self.at.epochs.len() >= self.recipe.epochs
     }
 
     /// Steps of the whole run.
@@ -189,32 +269,44 @@ impl Run {
         self.recipe.epochs * self.steps_per_epoch
     }
 
+    /// Learning rate of the step after `step` others.
+    fn lr(&self, step: usize) -> f64 {
+        self.at.lr_factor * self.recipe.schedule.lr(step, self.steps_per_epoch, self.steps())
+    }
+
     fn step_options(&self) -> StepOptions {
         let Recipe { weight_decay, clip_grad, label_smoothing, bn_decay, ema_decay, seed, .. } = self.recipe;
         // TensorFlow's warm-up of a moving average; batch norm's running statistics need it as much, or evaluation of
         // the first epochs meets statistics that are still half their initial values, layer upon layer.
-        let early = (1.0 + self.step as f32) / (10.0 + self.step as f32);
+        let step = self.at.step;
+        let early = (1.0 + step as f32) / (10.0 + step as f32);
         StepOptions {
             optimizer: self.recipe.optimizer.rule(),
-            lr: self.recipe.schedule.lr(self.step, self.steps_per_epoch, self.steps()) as f32,
+            lr: self.lr(step) as f32,
             weight_decay,
             clip_grad: (clip_grad > 0.0).then_some(clip_grad),
             label_smoothing,
             bn_decay: bn_decay.min(early),
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
-            random: [seed, self.step as u64],
+            random: [seed, step as u64],
             micro_batch: NonZeroUsize::new(self.recipe.micro_batch),
         }
     }
 
-    /// Batches of the next epoch's training, or of the evaluation.
+    /// Batches that are left of the epoch's training, or those of the evaluation.
     fn batches(&self, training: bool) -> Loader {
-        let epoch = self.epochs.len() as u64;
+        let epoch = self.at.epochs.len() as u64;
         let dataset = if training { &self.train } else { &self.val }.clone();
         let count = dataset.samples.len();
         let seed = self.recipe.seed;
+        let mut order = if training { shuffled(count, seed, epoch) } else { (0..count).collect() };
+        if training {
+            // Whole batches, of which the first have had their turn.
+            order.truncate(self.steps_per_epoch * self.recipe.batch_size);
+            order.drain(..self.at.used.min(order.len()));
+        }
         Loader::new(Request {
-            order: if training { shuffled(count, seed, epoch) } else { (0..count).collect() },
+            order,
             transform: if training {
                 Transform::Train(self.recipe.train, [seed, epoch])
             } else {
@@ -229,31 +321,5 @@ impl Run {
             workers: self.workers,
             cache: self.cache.clone(),
         })
-    }
-
-    fn diverged(&self, error: StepError) -> anyhow::Error {
-        let saved = match self.epochs.last() {
-            Some(epoch) => format!(
-                "epoch {} is saved in {}",
-                epoch.epoch,
-                self.folder.file("last.safetensors").display()
-            ),
-            None => "no epoch was finished, so nothing is saved".into(),
-        };
-        anyhow!(error).context(format!(
-            "step {} of epoch {} was not taken ({saved}); lower the rate (--lr, now {}), clip gradients (--clip-grad 2) or lengthen the warm-up",
-            self.step + 1,
-            self.epochs.len() + 1,
-            self.recipe.schedule.lr,
-        ))
-    }
-
-    /// Saves the weights that are evaluated.
-    fn save(&mut self, name: &str) -> Result<()> {
-        self.metadata.step = self.step as u64;
-        self.metadata.epoch = self.epochs.len() as u64;
-        let path = self.folder.file(name);
-        let save = crate::checkpoint::save(&path, &self.engine.weights(Use::Average), &self.metadata);
-        save.context("saving a checkpoint; nothing of an earlier one is lost")
     }
 }

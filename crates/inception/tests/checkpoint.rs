@@ -223,6 +223,23 @@ fn other_files_are_told_apart() {
 
 /// Flipped bits and cut ends: an error or, where the values alone changed, a checkpoint; never a panic.
 #[test]
+fn one_bit_that_changed_is_found() {
+    let case = Case::new().saved();
+    let bytes = fs::read(case.path()).unwrap();
+    // In the values, and in the name of a class.
+    let class = bytes.windows(4).position(|window| window == b"ant\\").unwrap();
+    for at in [bytes.len() - 1, bytes.len() - 4000, class] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        fs::write(case.path(), damaged).unwrap();
+        let error = load(&case.path()).unwrap_err().to_string();
+        assert!(error.contains("net.safetensors") && error.contains("its checksum is crc32c:"), "{error}");
+    }
+    fs::write(case.path(), bytes).unwrap();
+    load(&case.path()).unwrap();
+}
+
+#[test]
 fn damaged_files_never_panic() {
     let case = Case::new().saved();
     let sound = fs::read(case.path()).unwrap();

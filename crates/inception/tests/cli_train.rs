@@ -152,17 +152,9 @@ fn an_output_that_cannot_be_written_is_named() {
 #[test]
 fn a_disk_that_fills_up_leaves_no_half_file() {
     let place = place();
-    // Blocks of 512 bytes: less than a checkpoint, more than the other files.
-    let limited = "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\"";
-    let ended: Ended = std::process::Command::new("sh")
-        .args(["-c", limited, env!("CARGO_BIN_EXE_inception"), "train", "data"])
-        .args(SMALL)
-        .args(["--experiment", "a"])
-        .current_dir(place.dir.path())
-        .output()
-        .unwrap()
-        .into();
-    assert!(ended.stderr.contains("out/a/last.safetensors"), "{}", ended.stderr);
+    // Less than a state, more than the other files.
+    let ended = limited(&place, "200", &[&["data"], &SMALL[..], &["--experiment", "a"]].concat());
+    assert!(ended.stderr.contains("out/a/state-000000000.safetensors"), "{}", ended.stderr);
     ended.fails(1, "nothing of an earlier one is lost");
     let names: Vec<String> = fs::read_dir(place.path("out/a"))
         .unwrap()
@@ -171,30 +163,186 @@ fn a_disk_that_fills_up_leaves_no_half_file() {
     assert!(!names.iter().any(|name| name.contains("safetensors")), "{names:?}");
 }
 
+/// `inception train data` with `more`, in files of at most so many blocks of 512 bytes.
+#[cfg(unix)]
+fn limited(place: &Place, blocks: &str, more: &[&str]) -> Ended {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    std::process::Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_inception"), "train"])
+        .args(more)
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap()
+        .into()
+}
+
+/// Without room for another file the run stops or goes on, as asked; what was saved before is whole.
 #[cfg(unix)]
 #[test]
-fn a_signal_stops_after_the_step_and_saves() {
+fn a_disk_that_is_full_later_costs_nothing_that_was_saved() {
     let place = place();
-    let args =
-        [&["train", "data"], &SMALL[..8], &["--epochs", "100000", "--output", "out", "--experiment", "a"]]
-            .concat();
-    let mut child = command(place.dir.path(), &args).stderr(Stdio::piped()).spawn().unwrap();
-    // The first checkpoint says that training is under way.
-    while !place.path("out/a/best.safetensors").exists() {
+    let whole = run_to_its_end(&place, "whole");
+    stop_with(&place, "a", "-TERM");
+    let resume = ["--resume", "out/a"];
+    limited(&place, "200", &resume).fails(1, "nothing of an earlier one is lost");
+    let goes_on = limited(&place, "200", &[&resume[..], &["--on-save-error", "continue"]].concat());
+    assert!(goes_on.stderr.contains("going on"), "{}", goes_on.stderr);
+    goes_on.fails(1, "make room and go on with --resume out/a");
+    place.run(&[&["train"], &resume[..]].concat()).expect(0);
+    assert!(weights_of(&place, "a") == whole);
+}
+
+#[cfg(unix)]
+const LONGER: [&str; 4] = ["--set", "epochs=15", "--save-interval", "0"];
+
+/// The bytes of the weights of a run that nobody disturbs.
+#[cfg(unix)]
+fn run_to_its_end(place: &Place, name: &str) -> [Vec<u8>; 3] {
+    train(place, &[&LONGER[..], &["--experiment", name, "--on-bad", "skip"]].concat()).expect(0);
+    weights_of(place, name)
+}
+
+/// What a run leaves that is the same each time.
+#[cfg(unix)]
+fn weights_of(place: &Place, name: &str) -> [Vec<u8>; 3] {
+    ["last.safetensors", "best.safetensors", "summary.csv"]
+        .map(|file| fs::read(place.path("out").join(name).join(file)).unwrap())
+}
+
+/// Begins the run `name`, and sends it a signal when it is under way.
+#[cfg(unix)]
+fn stop_with(place: &Place, name: &str, signal: &str) {
+    let args = [&["train", "data"], &SMALL[..], &LONGER[..], &["--experiment", name, "--on-bad", "skip"]];
+    let mut child = command(place.dir.path(), &args.concat()).stderr(Stdio::piped()).spawn().unwrap();
+    while !place.path("out").join(name).join("best.safetensors").exists() {
         assert!(child.try_wait().unwrap().is_none(), "ended by itself");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let kill = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(75), "{stderr}");
-    assert!(stderr.contains("last.safetensors"), "{stderr}");
-    let (_, _, metadata) = inception::checkpoint::load(&place.path("out/a/last.safetensors")).unwrap();
-    assert!(metadata.step > 0);
-    let names =
-        fs::read_dir(place.path("out/a")).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    let hint = format!("inception train --resume out/{name}");
+    assert!(stderr.contains("last.safetensors") && stderr.contains(&hint), "{stderr}");
+    let files = fs::read_dir(place.path("out").join(name)).unwrap();
+    let names = files.map(|f| f.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| name.contains("tmp")).count(), 0, "half a file is left");
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_stop_after_the_step_and_the_run_goes_on_to_the_same_end() {
+    let place = place();
+    let whole = run_to_its_end(&place, "whole");
+    for signal in ["-INT", "-TERM", "-USR1"] {
+        let name = &signal[1..];
+        stop_with(&place, name, signal);
+        let metadata = |name: &str| {
+            inception::checkpoint::load(&place.path("out").join(name).join("last.safetensors")).unwrap().2
+        };
+        assert!((1..30).contains(&metadata(name).step));
+        place.run(&["train", "--resume", &format!("out/{name}")]).expect(0);
+        assert!(weights_of(&place, name) == whole, "{signal}");
+        // Once more there is nothing left to do.
+        place.run(&["train", "--resume", &format!("out/{name}")]).expect(0);
+        assert!(weights_of(&place, name) == whole);
+    }
+}
+
+/// Killed at twenty moments, a picture in it that cannot be read, with another number of threads each time.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
+    let place = place();
+    fs::write(place.path("data/train/ant/letter.jpg"), "Dear all,").unwrap();
+    let whole = run_to_its_end(&place, "whole");
+    let mut random = 12345u64;
+    let mut kills = 0;
+    for attempt in 0.. {
+        let threads = ["1", "2"][attempt % 2];
+        let more = ["--experiment", "a", "--on-bad", "skip", "--resume", "auto", "--threads", threads];
+        let args = [&["train", "data"], &SMALL[..], &LONGER[..], &more].concat();
+        let mut child = command(place.dir.path(), &args).stderr(Stdio::null()).spawn().unwrap();
+        if kills < 20 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            std::thread::sleep(std::time::Duration::from_millis(10 + (random >> 33) % 120));
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let status = child.wait().unwrap();
+        if status.success() {
+            break;
+        }
+        assert_eq!(status.code(), None, "killed, or done");
+    }
+    assert!(weights_of(&place, "a") == whole, "after {kills} kills");
+    let log = fs::read_to_string(place.path("out/a/log.jsonl")).unwrap();
+    let steps = log.lines().filter(|line| line.contains("\"kind\":\"eval\"")).count();
+    assert_eq!(steps, 15, "every epoch once");
+    assert!(log.contains("letter.jpg"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_goes_on_with_its_own_recipe_and_pictures_alone() {
+    let place = place();
+    let whole = run_to_its_end(&place, "whole");
+    stop_with(&place, "a", "-TERM");
+    let resume = |more: &[&str]| place.run(&[&["train", "--resume", "out/a"], more].concat());
+    resume(&["--lr", "0.3"]).fails(2, "schedule.lr is 0.1 there and 0.3 was asked for");
+    resume(&["--set", "train.hue=0.1", "--epochs", "9"]).fails(2, "epochs is 15 there");
+    place.run(&["train", "--resume", "nowhere"]).fails(2, "expected the folder of a run");
+    place.run(&["train", "data", "-m", "inception_v4", "--resume", "auto"]).fails(2, "--experiment flowers");
+    // Pictures that were added, or are others under the same name.
+    place.picture("data/train/ant/new.png", 50);
+    resume(&[]).fails(65, "they were 8 and are 9");
+    fs::remove_file(place.path("data/train/ant/new.png")).unwrap();
+    let old = fs::read(place.path("data/val/ant/0.png")).unwrap();
+    fs::write(place.path("data/val/ant/0.png"), [&old[..], b"more"].concat()).unwrap();
+    resume(&[]).fails(65, "a name, a size or a class is another");
+    fs::write(place.path("data/val/ant/0.png"), old).unwrap();
+    // The folder may move, with its pictures.
+    fs::rename(place.path("data"), place.path("moved")).unwrap();
+    resume(&[]).fails(1, "data");
+    place.run(&["train", "moved", "--resume", "out/a"]).expect(0);
+    let bits = weights_of(&place, "a");
+    assert!(bits[2] == whole[2], "the same numbers; the checkpoint names another folder");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_damaged_state_is_passed_over_with_a_word() {
+    let place = place();
+    let whole = run_to_its_end(&place, "whole");
+    stop_with(&place, "a", "-TERM");
+    let mut states: Vec<_> = fs::read_dir(place.path("out/a"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains("state-"))
+        .collect();
+    states.sort();
+    assert_eq!(states.len(), 2);
+    let good = fs::read(&states[0]).unwrap();
+    let damage = |path: &std::path::Path, at: usize| {
+        let mut bytes = fs::read(path).unwrap();
+        let at = bytes.len() - at;
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    damage(&states[1], 1000);
+    damage(&states[0], 5);
+    let ended = place.run(&["train", "--resume", "out/a"]);
+    ended.fails(65, "none of the 2 states in out/a can be read");
+    fs::write(&states[0], good).unwrap();
+    let ended = place.run(&["train", "--resume", "out/a"]);
+    assert!(
+        ended.stderr.contains("its checksum is") && ended.stderr.contains("passed over"),
+        "{}",
+        ended.stderr
+    );
+    ended.expect(0);
+    assert!(weights_of(&place, "a") == whole);
 }
 
 #[test]

@@ -5,19 +5,22 @@ use std::sync::{Arc, Mutex};
 
 use inception::checkpoint;
 use inception::data::{Batch, Dataset, Splits, digits::digits};
-use inception::engine::{Cpu, Engine, StepError, StepOptions, StepReport, Use};
+use inception::engine::{Cpu, Engine, StepError, StepOptions, StepReport, TrainState, Use};
 use inception::progress::Style;
 use inception::recipe::Recipe;
 use inception::run_dir::RunDir;
-use inception::train::{Flow, Job, Run, spec};
+use inception::train::{Flow, Job, Run, Saving, spec};
 use inception_cpu::Device;
 use inception_graph::{Graph, Weights, build};
 
 /// Learns nothing, remembers what it was asked, and answers right once `good` steps are done.
 struct Fake {
     graph: Graph,
+    weights: Weights,
     asked: Asked,
-    fail_at: Option<usize>,
+    /// Calls that find a number that is not finite.
+    fail_at: Vec<usize>,
+    calls: usize,
 }
 
 impl Engine for Fake {
@@ -26,7 +29,8 @@ impl Engine for Fake {
     }
     fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
         let mut asked = self.asked.lock().expect("one thread");
-        if self.fail_at == Some(asked.len()) {
+        self.calls += 1;
+        if self.fail_at.contains(&(self.calls - 1)) {
             return Err(StepError::NotFinite { node: "mixed_5b/b1/0".into(), what: "activation" });
         }
         asked.push((batch.indices.clone(), *options));
@@ -47,6 +51,12 @@ impl Engine for Fake {
         Weights::init(&self.graph, self.asked.lock().expect("one thread").len() as u64)
     }
     fn set_weights(&mut self, _: &Weights) {}
+    fn state(&self) -> TrainState<'_> {
+        TrainState::new(std::borrow::Cow::Borrowed(&self.weights))
+    }
+    fn set_state(&mut self, state: TrainState) {
+        assert_eq!(state.weights.data, self.weights.data);
+    }
 }
 
 fn recipe(sets: &[(&str, &str)]) -> Recipe {
@@ -73,6 +83,7 @@ fn job(recipe: Recipe, splits: Splits) -> Job {
         workers: 2,
         log_interval: 1,
         progress: Style::None,
+        saving: Saving::default(),
     }
 }
 
@@ -82,11 +93,12 @@ fn folder(dir: &Path) -> RunDir {
 
 type Asked = Arc<Mutex<Vec<(Vec<usize>, StepOptions)>>>;
 
-fn faked(dir: &Path, recipe: Recipe, fail_at: Option<usize>) -> (Run, Asked) {
+fn faked(dir: &Path, recipe: Recipe, fail_at: &[usize]) -> (Run, Asked) {
     let splits = few(42, 20);
     let graph = build(&spec(&recipe, 10).expect("a network")).expect("valid");
     let asked = Asked::default();
-    let engine = Fake { graph, asked: asked.clone(), fail_at };
+    let weights = Weights::init(&graph, 0);
+    let engine = Fake { graph, weights, asked: asked.clone(), fail_at: fail_at.to_vec(), calls: 0 };
     (Run::with_engine(job(recipe, splits), folder(dir), Box::new(engine)).expect("valid"), asked)
 }
 
@@ -99,7 +111,7 @@ fn log(dir: &Path) -> Vec<serde_json::Value> {
 fn the_loop_asks_for_what_the_recipe_says() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let recipe = recipe(&[("epochs", "4"), ("batch_size", "8"), ("ema_decay", "0.5"), ("bn_decay", "0.9")]);
-    let (mut run, asked) = faked(dir.path(), recipe.clone(), None);
+    let (mut run, asked) = faked(dir.path(), recipe.clone(), &[]);
     while !run.is_finished() {
         assert_eq!(run.epoch().expect("runs"), Flow::Done);
     }
@@ -125,7 +137,7 @@ fn the_loop_asks_for_what_the_recipe_says() {
 #[test]
 fn last_and_best_are_saved_and_logged() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let (mut run, _) = faked(dir.path(), recipe(&[("epochs", "4"), ("batch_size", "8")]), None);
+    let (mut run, _) = faked(dir.path(), recipe(&[("epochs", "4"), ("batch_size", "8")]), &[]);
     while !run.is_finished() {
         run.epoch().expect("runs");
     }
@@ -155,15 +167,57 @@ fn last_and_best_are_saved_and_logged() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_stop_with_step_and_layer() {
+fn numbers_that_are_not_finite_lower_the_rate_once_then_stop_with_step_layer_and_files() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let (mut run, _) = faked(dir.path(), recipe(&[("epochs", "4"), ("batch_size", "8")]), Some(7));
+    let recipe = recipe(&[("epochs", "4"), ("batch_size", "8"), ("schedule.name", "constant")]);
+    let lr = recipe.schedule.lr as f32;
+    let (mut run, asked) = faked(dir.path(), recipe, &[7, 14]);
     run.epoch().expect("the first epoch is fine");
+    // Steps 6 and 7, then from the state of the first epoch's end again.
+    run.epoch().expect("goes back once");
+    {
+        let asked = asked.lock().expect("one thread");
+        let rates: Vec<f32> = asked.iter().map(|(_, options)| options.lr).collect();
+        assert_eq!(rates, [[lr; 7].to_vec(), [lr / 2.0; 5].to_vec()].concat());
+        assert_eq!(asked[5].0, asked[7].0, "the same pictures again");
+        assert_eq!(asked[7].1.random, asked[5].1.random);
+    }
     let text = format!("{:#}", run.epoch().expect_err("stops"));
-    for part in ["step 8 of epoch 2", "mixed_5b/b1/0", "epoch 1 is saved", "--lr", "--clip-grad"] {
+    for part in ["step 12 of epoch 3", "mixed_5b/b1/0", "gone back once", "digit", "and 4 more", "--lr"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
-    assert_eq!(checkpoint::load(&dir.path().join("run/last.safetensors")).expect("saved").2.epoch, 1);
+    let last = checkpoint::load(&dir.path().join("run/last.safetensors")).expect("saved");
+    assert_eq!(last.2.epoch, 2);
+    let trouble: Vec<_> = log(dir.path()).into_iter().filter(|r| r["kind"] == "trouble").collect();
+    assert_eq!(trouble.iter().map(|r| r["step"].as_u64()).collect::<Vec<_>>(), [Some(8), Some(12)]);
+    assert_eq!(trouble[0]["pictures"].as_array().map(Vec::len), Some(8));
+    let rows = std::fs::read_to_string(dir.path().join("run/summary.csv")).expect("a summary");
+    assert_eq!(rows.lines().count(), 3, "{rows}");
+}
+
+/// The second and the first epoch are best, in this order; the third is worse.
+#[test]
+fn the_best_epochs_are_kept() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let splits = few(42, 20);
+    let recipe = recipe(&[("epochs", "4"), ("batch_size", "8")]);
+    let graph = build(&spec(&recipe, 10).expect("a network")).expect("valid");
+    let weights = Weights::init(&graph, 0);
+    let engine = Fake { graph, weights, asked: Asked::default(), fail_at: Vec::new(), calls: 0 };
+    let saving = Saving { best: 2, states: 1, ..Saving::default() };
+    let job = Job { saving, ..job(recipe, splits) };
+    let mut run = Run::with_engine(job, folder(dir.path()), Box::new(engine)).expect("valid");
+    while !run.is_finished() {
+        run.epoch().expect("runs");
+    }
+    let files = std::fs::read_dir(dir.path().join("run")).expect("a folder");
+    let mut names: Vec<String> = files
+        .map(|file| file.expect("readable").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name.ends_with(".safetensors"))
+        .collect();
+    names.sort();
+    let expected = ["best", "epoch-0001", "epoch-0002", "last", "state-000000020"];
+    assert_eq!(names, expected.map(|name| format!("{name}.safetensors")));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod clock;
 mod needs;
 mod plan;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ use rand::RngExt;
 use crate::device::Device;
 use crate::layout::{Layout, conv_shape, has_relu, pool_shape};
 use crate::optimizer::State;
+use crate::state::TrainState;
 use crate::step::{StepError, StepOptions, StepReport};
 use clock::Clock;
 pub use clock::{Phase, StepTimes};
@@ -193,6 +195,33 @@ impl Trainer {
     /// Their moving average; `None` where no step kept one.
     pub fn average(&self) -> Option<&Weights> {
         self.average.as_ref()
+    }
+
+    /// All that later steps depend on.
+    pub fn state(&self) -> TrainState<'_> {
+        let (momentum, mean_square, steps) = self.state.memory();
+        TrainState {
+            weights: Cow::Borrowed(&self.weights),
+            average: self.average.as_ref().map(Cow::Borrowed),
+            momentum: Cow::Borrowed(momentum),
+            mean_square: Cow::Borrowed(mean_square),
+            steps,
+        }
+    }
+
+    /// Goes on from `state`: later steps are those of the trainer that gave it, bit by bit.
+    ///
+    /// # Panics
+    /// If it is of another network.
+    pub fn set_state(&mut self, state: TrainState) {
+        let len = self.weights.data.len();
+        let TrainState { weights, average, momentum, mean_square, steps } = state;
+        let fits = |vector: &[f32]| vector.is_empty() || vector.len() == len;
+        assert!(weights.data.len() == len && average.as_ref().is_none_or(|a| a.data.len() == len));
+        assert!(fits(&momentum) && fits(&mean_square), "a state of another network");
+        self.weights = weights.into_owned();
+        self.average = average.map(Cow::into_owned);
+        self.state.set_memory(momentum.into_owned(), mean_square.into_owned(), steps);
     }
 
     /// Gradient of the last step's loss, before weight decay and clipping.

@@ -7,7 +7,9 @@ use inception_formats::{Dtype, Tensor, TensorFile};
 use inception_graph::{Graph, Param, Role, Weights, build};
 use serde_json::{Map, Value};
 
-use super::{Checkpoint, CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem};
+use super::{
+    Checkpoint, CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN, TensorProblem, checksum,
+};
 use crate::weights::{self, Extra};
 
 /// Reads the network, its weights and its metadata from a checkpoint or a file that another program published.
@@ -27,6 +29,20 @@ pub fn open(path: &Path, net: Option<&str>, keep_extras: bool) -> Result<Checkpo
         return own(file, net, keep_extras);
     }
     weights::load(file, net, keep_extras)
+}
+
+/// Opens a safetensors file that carries a checksum, or not, and checks it.
+pub fn open_sealed(path: &Path) -> Result<TensorFile, CheckpointError> {
+    let mut file = inception_formats::open(path).map_err(CheckpointError::File)?;
+    check(&mut file)?;
+    Ok(file)
+}
+
+fn check(file: &mut TensorFile) -> Result<(), CheckpointError> {
+    match checksum::check(file).map_err(CheckpointError::File)? {
+        None => Ok(()),
+        Some(reason) => Err(CheckpointError::Metadata { path: file.path().to_path_buf(), reason }),
+    }
 }
 
 fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Checkpoint, CheckpointError> {
@@ -62,6 +78,7 @@ fn own(mut file: TensorFile, net: Option<&str>, keep_extras: bool) -> Result<Che
     if !problems.is_empty() {
         return Err(refused(problems));
     }
+    check(&mut file)?;
     let mut extras = Vec::new();
     for i in (0..file.tensors().len()).filter(|_| keep_extras) {
         let Tensor { name, dtype, shape } = file.tensors()[i].clone();

@@ -8,7 +8,7 @@ use inception_formats::Dtype;
 use inception_graph::Weights;
 use serde_json::{Map, Value, json};
 
-use super::{CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN};
+use super::{CheckpointError, DESCRIPTION, EXTRA, FORMAT, Metadata, PLAIN, checksum};
 use crate::weights::Extra;
 
 /// A tensor to be written.
@@ -59,7 +59,17 @@ pub fn save_with(
         shape: extra.shape.clone(),
         values: Values::Bytes(&extra.bytes),
     });
-    write(path, texts, own.chain(beside).collect())
+    seal_and_write(path, texts, own.chain(beside).collect())
+}
+
+/// [`write`] with a checksum among the texts, all of which are strings.
+pub fn seal_and_write(
+    path: &Path,
+    mut texts: Map<String, Value>,
+    tensors: Vec<Out>,
+) -> Result<(), CheckpointError> {
+    checksum::seal(&mut texts, &tensors);
+    write(path, texts, tensors)
 }
 
 /// Writes a safetensors file of `tensors`, in their order, with `texts`. Safe as [`save`].

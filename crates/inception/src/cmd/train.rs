@@ -1,11 +1,17 @@
 //! `inception train`: from a folder of pictures to a run.
 
+mod resume;
+
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Result;
 use inception_cpu::{Device, Keep, TrainNeeds};
 use inception_graph::{Graph, build};
+
+use resume::{Begun, Resume};
+use serde_json::json;
 
 use super::device::DeviceArgs;
 use crate::data::folder::open_splits;
@@ -16,12 +22,13 @@ use crate::memory;
 use crate::progress::{Style, duration, say};
 use crate::recipe::{Recipe, parse_set};
 use crate::run_dir::{RunDir, environment, timestamp};
-use crate::train::{Flow, Job, Run, spec};
+use crate::train::{Flow, Job, OnSaveError, Run, Saving, spec};
 
 const EXAMPLES: &str = "\
 Examples:
   inception train pictures/ -m inception_resnet_v1 --img-size 128 --width 0.25
   inception train pictures/ -m inception_v4 --val-split 0.1 --epochs 90 --set train.hue=0.1
+  inception train --resume output/train/flowers                     go on with a run that was stopped
   inception train --dump-config -m inception_v4 --recipe paper      print the merged recipe";
 
 /// Arguments of `inception train`.
@@ -29,7 +36,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct TrainArgs {
     /// Folder with train/ and val/, each with a folder a class; or with class folders, and --val-split
-    #[arg(value_name = "DATA", required_unless_present_any = ["dump_config", "data_dir"])]
+    #[arg(value_name = "DATA", required_unless_present_any = ["dump_config", "data_dir", "resume"])]
     data: Option<PathBuf>,
     /// DATA, by its name in other tools
     #[arg(long, hide = true, conflicts_with = "data", alias = "data-path")]
@@ -37,9 +44,9 @@ pub struct TrainArgs {
     /// Network; `inception info` lists them
     #[arg(short, long, value_name = "NET")]
     model: Option<String>,
-    /// Recipe: small, paper, or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = "small", alias = "config")]
-    recipe: String,
+    /// Recipe: small, paper, or a TOML file [default: small, or that of the run that goes on]
+    #[arg(long, value_name = "NAME|FILE", alias = "config")]
+    recipe: Option<String>,
     /// Passes over the training pictures [recipe: epochs]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -98,6 +105,22 @@ pub struct TrainArgs {
     /// Name of this run's folder [default: time, network, size]
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
+    /// Go on with a run from its latest state, bit by bit as if it had not stopped: the run of --experiment where there is one
+    /// (`auto`), or the one in a folder, with its pictures and its recipe
+    #[arg(long, value_name = "auto|DIR")]
+    resume: Option<Resume>,
+    /// Minutes between two states within an epoch; each epoch ends with one
+    #[arg(long, value_name = "MIN", default_value_t = 10.0, alias = "checkpoint-interval")]
+    save_interval: f64,
+    /// States to keep, the latest
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    keep_states: u8,
+    /// Epochs whose weights are kept, the best
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), alias = "checkpoint-hist")]
+    keep_best: u16,
+    /// When something cannot be saved: end the run, or say so and go on
+    #[arg(long, value_enum, value_name = "stop|continue", default_value = "stop")]
+    on_save_error: OnSaveError,
     #[command(flatten)]
     device: DeviceArgs,
     /// Threads that decode pictures [default: as many as compute]
@@ -143,6 +166,14 @@ impl FromStr for BatchSize {
 }
 
 impl TrainArgs {
+    fn saving(&self) -> Result<Saving, UsageError> {
+        let every = Duration::try_from_secs_f64(60.0 * self.save_interval).map_err(|_| {
+            UsageError(format!("--save-interval {}: expected minutes, 0 or more", self.save_interval))
+        })?;
+        let (states, best) = (self.keep_states.into(), self.keep_best.into());
+        Ok(Saving { every, states, best, on_error: self.on_save_error })
+    }
+
     fn keep(&self) -> Keep {
         if self.checkpoint_activations { Keep::Checkpoints } else { Keep::Outputs }
     }
@@ -179,7 +210,11 @@ impl TrainArgs {
 
 /// Runs the command.
 pub fn run(args: TrainArgs) -> Result<Exit> {
-    let mut recipe = Recipe::load(&args.recipe, &args.sets()?).map_err(|e| UsageError(format!("{e:#}")))?;
+    let begun = Begun::find(args.resume.as_ref(), &args.output, args.experiment.as_deref())?;
+    let recipe_name = args.recipe.clone().unwrap_or_else(|| "small".into());
+    let base = begun.as_ref().filter(|_| args.recipe.is_none()).and_then(Begun::recipe_file);
+    let base = base.as_ref().unwrap_or(&recipe_name);
+    let mut recipe = Recipe::load(base, &args.sets()?).map_err(|e| UsageError(format!("{e:#}")))?;
     if args.dump_config {
         use std::io::Write;
         std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
@@ -187,18 +222,34 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     }
     // Names and sizes are judged before the pictures are looked at.
     build(&spec(&recipe, 2)?)?;
-    let (device, keep) = (args.device.device()?, args.keep());
-    let root = args.data.or(args.data_dir).ok_or_else(|| UsageError("no DATA folder".into()))?;
-    let splits = open_splits(&root, args.val_split, recipe.seed)?;
+    let (device, keep, saving) = (args.device.device()?, args.keep(), args.saving()?);
+    let root = args.data.or(args.data_dir).or_else(|| begun.as_ref()?.data());
+    let root = root.ok_or_else(|| UsageError("no DATA folder".into()))?;
+    let val_split = args.val_split.or_else(|| begun.as_ref()?.val_split());
+    let splits = open_splits(&root, val_split, recipe.seed)?;
     describe(&splits);
     let graph = build(&spec(&recipe, splits.train.classes.len())?)?;
     if args.batch_size == Some(BatchSize::Auto) {
-        recipe.batch_size = largest_batch(&recipe, &graph, &device, keep, splits.train.samples.len())?;
+        recipe.batch_size = match begun.as_ref().and_then(Begun::recipe) {
+            Some(begun) => begun.batch_size,
+            None => largest_batch(&recipe, &graph, &device, keep, splits.train.samples.len())?,
+        };
     }
     let net = graph.spec().net.clone();
-    let name = args.experiment.unwrap_or_else(|| format!("{}-{net}-{}", timestamp(), graph.img_size()));
-    let env = environment(device.isa.name(), device.pool.threads());
-    let folder = RunDir::create(&args.output, &name, &recipe.dump(), &env)?;
+    let mut env = environment(device.isa.name(), device.pool.threads());
+    env["data"] = json!(std::path::absolute(&root).as_ref().unwrap_or(&root).to_string_lossy());
+    env["val_split"] = json!(val_split);
+    let folder = match &begun {
+        Some(begun) => {
+            begun.check(&recipe)?;
+            RunDir::reopen(begun.folder.clone(), &recipe.dump(), &env)?
+        }
+        None => {
+            let name =
+                args.experiment.unwrap_or_else(|| format!("{}-{net}-{}", timestamp(), graph.img_size()));
+            RunDir::create(&args.output, &name, &recipe.dump(), &env)?
+        }
+    };
     say(&format!(
         "{net} at {} px, width {}: {} parameters, {:.1} M MACs a picture; run folder {}",
         graph.img_size(),
@@ -211,19 +262,30 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     let job = Job {
         workers: args.workers.unwrap_or(device.pool.threads()).max(1),
         recipe,
-        recipe_name: args.recipe,
+        recipe_name,
         splits,
         device,
         keep,
         log_interval: args.log_interval as usize,
         progress: args.progress,
+        saving,
     };
     let mut run = Run::new(job, folder)?;
+    if begun.is_some() {
+        match run.resume(&env)? {
+            Some(step) => say(&format!("going on after step {step}, epoch {}", run.epochs().len() + 1)),
+            None => say("nothing was saved yet: the run begins"),
+        }
+    }
     while !run.is_finished() {
         if run.epoch()? == Flow::Stopped {
             let folder = run.folder().to_path_buf();
             run.finish()?;
-            say(&format!("stopped; the weights so far are in {}", folder.join("last.safetensors").display()));
+            say(&format!(
+                "stopped; the weights so far are in {}\n\ninception train --resume {}",
+                folder.join("last.safetensors").display(),
+                folder.display()
+            ));
             return Ok(Exit::Stopped);
         }
     }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
 pub use inception_pictures::Rgb;
 
 use super::error::DataError;
@@ -59,6 +62,63 @@ impl Dataset {
         let mut counts = vec![0; self.classes.len()];
         self.samples.iter().for_each(|s| counts[s.label as usize] += 1);
         counts
+    }
+}
+
+/// Which pictures a data set has: two with the same fingerprint have the same classes, and under each the same names and sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// How many classes.
+    pub classes: usize,
+    /// How many pictures.
+    pub pictures: usize,
+    /// SHA-256 over the names of the classes, and over path below the root, label and bytes of every picture, in order.
+    pub digest: String,
+}
+
+impl Fingerprint {
+    /// What is different in `other`, in a few words; `None` where nothing is.
+    pub fn difference(&self, other: &Fingerprint) -> Option<String> {
+        if self == other {
+            return None;
+        }
+        Some(if self.pictures != other.pictures {
+            format!("they were {} and are {}", self.pictures, other.pictures)
+        } else if self.classes != other.classes {
+            format!("they had {} classes and have {}", self.classes, other.classes)
+        } else {
+            "a name, a size or a class is another".into()
+        })
+    }
+}
+
+impl Dataset {
+    /// Asks the file system for the size of every file.
+    pub fn fingerprint(&self) -> Result<Fingerprint, DataError> {
+        let mut hash = Sha256::new();
+        let mut field = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        self.classes.iter().for_each(|class| field(class.as_bytes()));
+        for Sample { picture, label } in &self.samples {
+            field(&label.to_le_bytes());
+            match picture {
+                Picture::File(path) => {
+                    let size = std::fs::metadata(path)
+                        .map_err(|source| DataError::Io { path: path.clone(), source })?
+                        .len();
+                    field(path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes());
+                    field(&size.to_le_bytes());
+                }
+                Picture::Memory { name, rgb } => {
+                    field(name.as_bytes());
+                    field(&rgb.pixels);
+                }
+            }
+        }
+        let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Fingerprint { classes: self.classes.len(), pictures: self.samples.len(), digest })
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Request {
 }
 
 /// A picture that was left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its path or name.
     pub name: String,
@@ -146,6 +146,11 @@ impl Loader {
     /// Pictures left out so far.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Positions of the order that have had their turn.
+    pub fn position(&self) -> usize {
+        self.next
     }
 
     /// How long the consumer has waited for pictures.

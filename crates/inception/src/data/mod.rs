@@ -16,7 +16,7 @@ pub mod preprocess;
 pub mod transform;
 
 pub use cache::Cache;
-pub use dataset::{Dataset, Picture, Rgb, Sample, Splits};
+pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
 pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};

@@ -1,6 +1,8 @@
 //! The CPU engine behind the [`Engine`] trait.
 
-use inception_cpu::{Device, Keep, Model, Scratch, Trainer};
+use std::borrow::Cow;
+
+use inception_cpu::{Device, Keep, Model, Scratch, TrainState, Trainer};
 use inception_graph::{Graph, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
@@ -35,6 +37,17 @@ impl Cpu {
         Cpu { keep, ..self }
     }
 
+    /// The trainer, from now on; whatever it does, the folded network no longer holds its weights.
+    fn trainer(&mut self) -> &mut Trainer {
+        self.model = None;
+        if let Held::Still(weights) = &self.weights {
+            let trainer = Trainer::with(&self.graph, weights.clone(), &self.device, self.keep);
+            self.weights = Held::Moving(Box::new(trainer));
+        }
+        let Held::Moving(trainer) = &mut self.weights else { unreachable!("set above") };
+        trainer
+    }
+
     fn held(&self, which: Use) -> &Weights {
         match (&self.weights, which) {
             (Held::Still(weights), _) => weights,
@@ -50,13 +63,7 @@ impl Engine for Cpu {
     }
 
     fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
-        self.model = None;
-        if let Held::Still(weights) = &self.weights {
-            let trainer = Trainer::with(&self.graph, weights.clone(), &self.device, self.keep);
-            self.weights = Held::Moving(Box::new(trainer));
-        }
-        let Held::Moving(trainer) = &mut self.weights else { unreachable!("set above") };
-        trainer.step(&batch.pixels, &batch.labels, options)
+        self.trainer().step(&batch.pixels, &batch.labels, options)
     }
 
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
@@ -74,5 +81,16 @@ impl Engine for Cpu {
     fn set_weights(&mut self, weights: &Weights) {
         self.weights = Held::Still(weights.clone());
         self.model = None;
+    }
+
+    fn state(&self) -> TrainState<'_> {
+        match &self.weights {
+            Held::Still(weights) => TrainState::new(Cow::Borrowed(weights)),
+            Held::Moving(trainer) => trainer.state(),
+        }
+    }
+
+    fn set_state(&mut self, state: TrainState) {
+        self.trainer().set_state(state);
     }
 }

@@ -4,7 +4,7 @@ mod cpu;
 mod predictor;
 
 pub use cpu::Cpu;
-pub use inception_cpu::{Keep, Optimizer, StepError, StepOptions, StepReport};
+pub use inception_cpu::{Keep, Optimizer, StepError, StepOptions, StepReport, TrainState};
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;
 pub(crate) use predictor::answer;
@@ -32,4 +32,8 @@ pub trait Engine {
     fn weights(&self, weights: Use) -> Weights;
     /// Replaces the weights and forgets average and optimizer state.
     fn set_weights(&mut self, weights: &Weights);
+    /// All that later steps depend on.
+    fn state(&self) -> TrainState<'_>;
+    /// Goes on from a state of the same network: later steps are those of the engine that gave it, bit by bit.
+    fn set_state(&mut self, state: TrainState);
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::Run;
@@ -13,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::progress::{duration, say};
 
 /// Sums over the steps of an epoch so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Running {
     loss: f64,
     wrong: usize,
@@ -35,7 +36,7 @@ impl Running {
 }
 
 /// The best epoch so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Best {
     epoch: usize,
     error: f64,
@@ -43,17 +44,19 @@ pub(super) struct Best {
 }
 
 /// What an epoch came to. Errors are shares, not percent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// From 1.
     pub epoch: usize,
     /// Steps taken by its end.
     pub step: usize,
     /// Mean loss of its training steps, label smoothing included.
+    #[serde(deserialize_with = "or_nan")]
     pub train_loss: f64,
     /// Share of distorted training pictures that were wrong.
     pub train_top1_error: f64,
     /// Mean cross-entropy on the validation pictures.
+    #[serde(deserialize_with = "or_nan")]
     pub eval_loss: f64,
     /// Share of validation pictures whose label was not the first answer.
     pub eval_top1_error: f64,
@@ -88,6 +91,16 @@ impl EpochReport {
             count: found.count(),
         }
     }
+
+    /// The smaller the better: error, and loss among equal errors.
+    pub(super) fn merit(&self) -> (f64, f64) {
+        (self.eval_top1_error, self.eval_loss)
+    }
+}
+
+/// JSON has `null` for what is no number.
+fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// What a run came to.
@@ -110,13 +123,16 @@ pub struct Summary {
 }
 
 impl Run {
-    pub(super) fn state(&self, running: &Running, lr: f32) -> String {
+    /// `wait` is the share of the time that went by without pictures.
+    pub(super) fn state(&self, lr: f32, wait: f64) -> String {
+        let running = &self.at.running;
         format!(
-            "epoch {}/{}  loss {:.3}  train error {:.1} %  lr {lr:.4}",
-            self.epochs.len() + 1,
+            "epoch {}/{}  loss {:.3}  train error {:.1} %  lr {lr:.4}  data wait {:.0} %",
+            self.at.epochs.len() + 1,
             self.recipe.epochs,
             running.loss(),
-            100.0 * running.error()
+            100.0 * running.error(),
+            100.0 * wait
         )
     }
 
@@ -130,8 +146,8 @@ impl Run {
     ) -> Result<()> {
         let record = json!({
             "kind": "step",
-            "epoch": self.epochs.len() + 1,
-            "step": self.step,
+            "epoch": self.at.epochs.len() + 1,
+            "step": self.at.step,
             "lr": lr,
             "loss": taken.loss,
             "top1_error": 1.0 - taken.correct as f64 / pictures as f64,
@@ -154,7 +170,7 @@ impl Run {
         .into();
         // Among equal errors the smaller loss is the better network.
         let found = Best { epoch: r.epoch, error: r.eval_top1_error, loss: r.eval_loss };
-        let better = self.best.is_none_or(|best| (found.error, found.loss) < (best.error, best.loss));
+        let better = self.at.best.is_none_or(|best| (found.error, found.loss) < (best.error, best.loss));
         let record = json!({
             "kind": "eval",
             "epoch": r.epoch,
@@ -173,14 +189,13 @@ impl Run {
         let row = [r.train_loss, r.eval_loss, percent(r.eval_top1_error), percent(r.eval_top5_error), r.lr];
         self.folder.log(&record)?;
         self.folder.summarize(&row, r.epoch)?;
-        self.epochs.push(report);
-        self.save("last.safetensors")?;
+        self.at.epochs.push(report);
         if better {
-            self.best = Some(found);
-            self.save("best.safetensors")?;
+            self.at.best = Some(found);
         }
+        self.save_weights(better)?;
         self.draw()?;
-        let (r, best) = (&self.epochs[self.epochs.len() - 1], self.best.unwrap_or(found));
+        let (r, best) = (&self.at.epochs[self.at.epochs.len() - 1], self.at.best.unwrap_or(found));
         let line = format!(
             "epoch {}/{}  loss {:.3}  train error {:.1} %  val loss {:.3}  top-1 error {:.2} %  top-5 error {:.2} %  (best {:.2} % at {})  {}",
             r.epoch,
@@ -201,7 +216,7 @@ impl Run {
     fn draw(&self) -> Result<()> {
         let curve = |name: &str, value: fn(&EpochReport) -> f64| Curve {
             name: name.into(),
-            points: self.epochs.iter().map(|e| (e.step as f64, value(e))).collect(),
+            points: self.at.epochs.iter().map(|e| (e.step as f64, value(e))).collect(),
         };
         let net = &self.metadata.net;
         let errors = Figure {
@@ -224,37 +239,43 @@ impl Run {
     }
 
     pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) {
-        let new: Vec<Skipped> = skipped.iter().filter(|s| !self.skipped.contains(s)).cloned().collect();
+        let new: Vec<Skipped> = skipped.iter().filter(|s| !self.at.skipped.contains(s)).cloned().collect();
         new.iter().for_each(|s| self.progress.line(&format!("left out: {}: {}", s.name, s.reason)));
-        self.skipped.extend(new);
+        self.at.skipped.extend(new);
     }
 
     /// Ends the run: the number of pictures left out goes to the log, and all that is known comes back.
     pub fn finish(mut self) -> Result<Summary> {
         self.progress.finish();
-        if !self.skipped.is_empty() {
-            self.folder
-                .log(&json!({ "kind": "skipped", "count": self.skipped.len(), "pictures": self.skipped }))?;
+        let skipped = &self.at.skipped;
+        if !skipped.is_empty() {
+            self.folder.log(&json!({ "kind": "skipped", "count": skipped.len(), "pictures": skipped }))?;
             say(&format!(
                 "{} pictures could not be read and were left out; log.jsonl lists them",
-                self.skipped.len()
+                skipped.len()
             ));
+        }
+        if let Some(reason) = self.unsaved {
+            bail!(
+                "the weights of the last epoch are not saved: {reason}; make room and go on with --resume {}",
+                self.folder.path().display()
+            );
         }
         let graph = self.engine.graph();
         Ok(Summary {
             net: self.metadata.net.clone(),
             parameters: graph.parameter_count(),
             macs: graph.macs(),
-            best_epoch: self.best.map_or(0, |best| best.epoch),
-            seconds: self.time.as_secs_f64(),
-            skipped: self.skipped.len(),
-            epochs: self.epochs,
+            best_epoch: self.at.best.map_or(0, |best| best.epoch),
+            seconds: self.at.seconds,
+            skipped: skipped.len(),
+            epochs: self.at.epochs,
         })
     }
 
     /// Epochs finished so far.
     pub fn epochs(&self) -> &[EpochReport] {
-        &self.epochs
+        &self.at.epochs
     }
 
     /// The run's folder.
@@ -264,6 +285,6 @@ impl Run {
 
     /// Error of the best epoch so far.
     pub fn best_error(&self) -> Option<f64> {
-        self.best.map(|best| best.error)
+        self.at.best.map(|best| best.error)
     }
 }
