@@ -7,6 +7,7 @@
 mod device;
 mod infer;
 mod layout;
+mod learning;
 mod optimizer;
 mod profile;
 pub mod reference;
@@ -18,6 +19,7 @@ mod train;
 pub use device::{Device, DeviceError};
 pub use infer::{Model, Needs, Scratch};
 pub use layout::{Layout, Place};
+pub use learning::Learning;
 pub use profile::NodeTime;
 pub use state::TrainState;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};

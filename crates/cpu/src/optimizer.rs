@@ -14,6 +14,8 @@ pub(crate) struct State {
     /// Pieces of all values, ascending, and what happens to each.
     pieces: Vec<Range<usize>>,
     kinds: Vec<Kind>,
+    /// Factor of the learning rate of each.
+    rates: Vec<f32>,
     /// The gradient's sum of squares over each piece, bits of an `f64`.
     squares: Vec<AtomicU64>,
     momentum: Vec<f32>,
@@ -55,7 +57,20 @@ impl State {
             kinds.resize(pieces.len(), kind);
         }
         let squares = pieces.iter().map(|_| AtomicU64::new(0)).collect();
-        State { pieces, kinds, squares, momentum: Vec::new(), mean_square: Vec::new(), steps: 0 }
+        let rates = vec![1.0; pieces.len()];
+        State { pieces, kinds, rates, squares, momentum: Vec::new(), mean_square: Vec::new(), steps: 0 }
+    }
+
+    /// Parameters learn at these factors of the learning rate.
+    pub(crate) fn set_rates(&mut self, weights: &Weights, rates: &[f32]) {
+        assert_eq!(rates.len(), weights.params().len(), "a rate for each parameter");
+        let mut param = 0;
+        for (piece, rate) in self.pieces.iter().zip(&mut self.rates) {
+            while weights.range(param).end <= piece.start {
+                param += 1;
+            }
+            *rate = rates[param];
+        }
     }
 
     /// Momentum, mean square and the number of steps, as [`crate::TrainState`] has them.
@@ -68,7 +83,7 @@ impl State {
         (self.momentum, self.mean_square, self.steps) = (momentum, mean_square, steps);
     }
 
-    /// Global norm of the gradient with weight decay, `g + λ·w` for kernels; AdamW's decay is none of the gradient's.
+    /// Global norm of the gradient of what learns, with weight decay, `g + λ·w` for kernels; AdamW's decay is none of the gradient's.
     pub(crate) fn grad_norm(
         &self,
         device: &Device,
@@ -77,11 +92,11 @@ impl State {
         grad: &mut [f32],
     ) -> f32 {
         let lambda = options.decay_of_gradient();
-        let Self { pieces, kinds, squares, .. } = self;
+        let Self { pieces, kinds, rates, squares, .. } = self;
         for_pieces(&device.pool, device.isa, pieces, [grad, weights], |i, [g, w]| {
             let lambda = if kinds[i] == Kind::Kernel { lambda } else { 0.0 };
             let mut sum = 0.0;
-            if kinds[i] != Kind::Statistic {
+            if kinds[i] != Kind::Statistic && rates[i] != 0.0 {
                 // Lanes, so that the compiler may use vectors without reordering.
                 let mut lanes = [0.0f64; 16];
                 for (g, w) in g.chunks(16).zip(w.chunks(16)) {
@@ -116,14 +131,14 @@ impl State {
             Optimizer::RmsPropTf { .. } => self.mean_square.resize(weights.len(), 1.0),
             Optimizer::AdamW { .. } => self.mean_square.resize(weights.len(), 0.0),
         }
-        let Self { pieces, kinds, momentum, mean_square, steps, .. } = self;
+        let Self { pieces, kinds, rates, momentum, mean_square, steps, .. } = self;
         let ema = 1.0 - options.ema_decay.unwrap_or(1.0);
         let data = [weights, grad, &mut momentum[..], &mut mean_square[..], average.unwrap_or_default()];
         for_pieces(&device.pool, device.isa, pieces, data, |i, [w, g, m, v, average]| {
             let lambda = if kinds[i] == Kind::Kernel { options.weight_decay } else { 0.0 };
-            if kinds[i] != Kind::Statistic {
+            if kinds[i] != Kind::Statistic && rates[i] != 0.0 {
                 let piece = Piece { w: &mut *w, g, m, v };
-                apply(&options.optimizer, options.lr, lambda, clip, *steps, piece);
+                apply(&options.optimizer, options.lr * rates[i], lambda, clip, *steps, piece);
             }
             average.iter_mut().zip(w).for_each(|(a, w)| *a -= ema * (*a - *w));
         });

@@ -2,6 +2,7 @@
 //! against finite differences of its loss.
 
 mod common;
+mod tuning;
 
 use std::num::NonZeroUsize;
 

@@ -142,6 +142,9 @@ pub struct Provenance {
     pub recipe: Option<String>,
     /// Name of the data set's folder.
     pub data: Option<String>,
+    /// Name of the file that their training started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
     /// The published file that they were converted from, its format and layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -165,7 +168,15 @@ pub struct Original {
 impl Default for Provenance {
     fn default() -> Self {
         let tool = concat!("inception ", env!("CARGO_PKG_VERSION")).into();
-        Provenance { tool, recipe: None, data: None, source: None, layout: None, tensors: BTreeMap::new() }
+        Provenance {
+            tool,
+            recipe: None,
+            data: None,
+            start: None,
+            source: None,
+            layout: None,
+            tensors: BTreeMap::new(),
+        }
     }
 }
 

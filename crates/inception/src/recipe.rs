@@ -6,6 +6,7 @@
 //! Values are merged as TOML and read once, so a key has one name everywhere: in files, in `--set`, in messages and in
 //! the `recipe.toml` of a run. A key that does not exist is an error with the nearest one that does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -21,11 +22,28 @@ use crate::schedule::Schedule;
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("small", include_str!("../../../recipes/small.toml")),
     ("paper", include_str!("../../../recipes/paper.toml")),
+    ("momentum", include_str!("../../../recipes/momentum.toml")),
+    ("finetune", include_str!("../../../recipes/finetune.toml")),
     ("demo", include_str!("../../../recipes/demo.toml")),
 ];
 
 /// Keys that no recipe needs to have.
 const OPTIONAL: &[&str] = &["net", "img_size"];
+
+/// Tables whose keys are the user's.
+const OPEN: &[&str] = &["lr_scale."];
+
+/// What batch norm normalises with in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormMode {
+    /// The batch's statistics.
+    Batch,
+    /// The running statistics, which stay as they are.
+    Frozen,
+    /// The batch's; running statistics are measured anew before each evaluation.
+    Recalibrate,
+}
 
 /// Which update rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,9 +108,12 @@ pub struct Recipe {
     pub clip_grad: f32,
     pub bn_decay: f32,
     pub ema_decay: f32,
+    pub batch_norm: NormMode,
+    pub freeze: Vec<String>,
     pub on_bad: OnBad,
     pub optimizer: Optimizer,
     pub schedule: Schedule,
+    pub lr_scale: BTreeMap<String, f32>,
     pub train: Train,
     pub eval: Eval,
 }
@@ -126,7 +147,17 @@ impl Recipe {
         merge(&mut table, file);
         for (key, text) in sets {
             check_key(key, &known)?;
-            insert(&mut table, key, value(text));
+            match OPEN.iter().find_map(|table| Some((table.trim_end_matches('.'), key.strip_prefix(table)?)))
+            {
+                // Names of layers, of which a dot is no part.
+                Some((open, name)) => {
+                    let inner = table.entry(open).or_insert_with(|| Value::Table(Table::new()));
+                    if let Value::Table(inner) = inner {
+                        inner.insert(name.trim_matches('"').into(), value(text));
+                    }
+                }
+                None => insert(&mut table, key, value(text)),
+            }
         }
         let recipe: Recipe = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
             anyhow::anyhow!("the recipe has a value of the wrong kind: {}", e.to_string().trim())
@@ -299,7 +330,7 @@ fn keys(table: &Table) -> Vec<String> {
 
 fn check_key(key: &str, known: &[String]) -> Result<()> {
     let all = || known.iter().map(String::as_str).chain(OPTIONAL.iter().copied());
-    if all().any(|k| k == key) {
+    if all().any(|k| k == key) || OPEN.iter().any(|table| key.starts_with(table)) {
         return Ok(());
     }
     // `lr` for `schedule.lr` counts as near, too.
@@ -409,7 +440,7 @@ mod tests {
         assert!(error(&[("train.scale", "[0.5, 0.2]")]).contains("train.scale is [0.5, 0.2]"));
         assert!(
             format!("{:#}", Recipe::load("nothing", &[]).expect_err("refused"))
-                .contains("small, paper, demo")
+                .contains("small, paper, momentum, finetune, demo")
         );
     }
 }

@@ -7,8 +7,10 @@
 //! A run that goes on from a state takes the steps that it would have taken, bit by bit: batches, distortions and rates are
 //! functions of the seed and of where it stands.
 
+mod learning;
 mod report;
 mod saving;
+mod start;
 mod state;
 
 use std::num::NonZeroUsize;
@@ -17,22 +19,24 @@ use std::time::Instant;
 
 use anyhow::Result;
 use inception_cpu::Device;
-use inception_graph::{Spec, Weights, build};
+use inception_graph::{Graph, Spec, build};
 
 use crate::checkpoint::Metadata;
 use crate::data::{Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
-use crate::engine::{Cpu, Engine, Keep, StepOptions, Use};
+use crate::engine::{Cpu, Engine, Keep, Learning, StepOptions, Use};
 use crate::evaluate::evaluate;
 use crate::exit::UsageError;
 use crate::interrupt;
 use crate::progress::{Progress, Style};
-use crate::recipe::Recipe;
+use crate::recipe::{NormMode, Recipe};
 use crate::run_dir::RunDir;
 
+pub use learning::learning;
 use report::Running;
 pub use report::{EpochReport, Summary};
 use saving::Trouble;
 pub use saving::{OnSaveError, Saving};
+pub use start::{Start, other_classes};
 use state::{Origin, Position};
 
 /// Bytes of decoded pictures that stay in memory between epochs.
@@ -95,6 +99,20 @@ pub struct Run {
     unsaved: Option<String>,
 }
 
+/// Training pictures that running statistics are measured on.
+const SAMPLE: usize = 2048;
+
+/// Pictures of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Those that are left to learn from, distorted.
+    Train,
+    /// Some of them as they are in evaluation.
+    Sample,
+    /// Those to judge by.
+    Val,
+}
+
 /// How the training part of an epoch ended.
 enum Trained {
     All,
@@ -116,13 +134,25 @@ impl Run {
     /// Initial weights on the CPU.
     pub fn new(job: Job, folder: RunDir) -> Result<Run> {
         let graph = build(&spec(&job.recipe, job.splits.train.classes.len())?)?;
-        let weights = Weights::init(&graph, job.recipe.seed);
+        let start = Start::new(&graph, job.recipe.seed);
+        Run::from(job, folder, graph, start)
+    }
+
+    /// The weights of `start` on the CPU.
+    pub fn from(job: Job, folder: RunDir, graph: Graph, start: Start) -> Result<Run> {
+        let Start { weights, preprocessing, file } = start;
         let engine = Box::new(Cpu::new(graph, weights, job.device.clone()).keeping(job.keep));
-        Run::with_engine(job, folder, engine)
+        let mut run = Run::with_engine(job, folder, engine)?;
+        if let Some(preprocessing) = preprocessing {
+            run.metadata.preprocessing = preprocessing;
+        }
+        run.metadata.provenance.start = file;
+        run.origin.metadata = run.metadata.clone();
+        Ok(run)
     }
 
     /// Any engine, its weights as they are.
-    pub fn with_engine(job: Job, folder: RunDir, engine: Box<dyn Engine>) -> Result<Run> {
+    pub fn with_engine(job: Job, folder: RunDir, mut engine: Box<dyn Engine>) -> Result<Run> {
         let Job { recipe, recipe_name, splits, workers, log_interval, progress, saving, .. } = job;
         let (pictures, batch) = (splits.train.samples.len(), recipe.batch_size);
         if pictures < batch {
@@ -131,12 +161,16 @@ impl Run {
             );
             return Err(UsageError(text).into());
         }
+        let learning = learning(engine.graph(), &recipe)?;
+        if learning != Learning::all(engine.graph()) {
+            engine.set_learning(learning);
+        }
         let mut metadata = Metadata::new(engine.graph(), splits.train.classes.clone(), recipe.eval);
-        metadata.provenance.recipe = Some(recipe_name.clone());
+        metadata.provenance.recipe = Some(recipe_name);
         metadata.provenance.data = splits.train.root.file_name().map(|n| n.to_string_lossy().into_owned());
         let steps_per_epoch = pictures / batch;
         let origin = Origin {
-            recipe: recipe_name,
+            metadata: metadata.clone(),
             train: splits.train.fingerprint()?,
             val: splits.val.fingerprint()?,
         };
@@ -178,7 +212,11 @@ impl Run {
         };
         let start = Instant::now();
         let lr = self.lr(self.at.step.saturating_sub(1));
-        let mut batches = self.batches(false);
+        if self.recipe.batch_norm == NormMode::Recalibrate {
+            let mut batches = self.batches(Part::Sample);
+            self.engine.recalibrate(&mut batches)?;
+        }
+        let mut batches = self.batches(Part::Val);
         let (classes, mut stopped) = (self.engine.graph().classes(), false);
         let until_stopped = std::iter::from_fn(|| {
             stopped = interrupt::asked();
@@ -206,7 +244,7 @@ impl Run {
 
     /// The steps that are left of an epoch.
     fn steps_of_epoch(&mut self, start: Instant) -> Result<Trained> {
-        let mut batches = self.batches(true);
+        let mut batches = self.batches(Part::Train);
         let (begun, used) = (self.at.running.count, self.at.used);
         let mut now = start;
         while let Some(batch) = batches.next() {
@@ -293,30 +331,32 @@ impl Run {
         }
     }
 
-    /// Batches that are left of the epoch's training, or those of the evaluation.
-    fn batches(&self, training: bool) -> Loader {
+    fn batches(&self, part: Part) -> Loader {
         let epoch = self.at.epochs.len() as u64;
-        let dataset = if training { &self.train } else { &self.val }.clone();
+        let (seed, batch) = (self.recipe.seed, self.recipe.batch_size);
+        let dataset = if part == Part::Val { &self.val } else { &self.train }.clone();
         let count = dataset.samples.len();
-        let seed = self.recipe.seed;
-        let mut order = if training { shuffled(count, seed, epoch) } else { (0..count).collect() };
-        if training {
-            // Whole batches, of which the first have had their turn.
-            order.truncate(self.steps_per_epoch * self.recipe.batch_size);
-            order.drain(..self.at.used.min(order.len()));
+        let mut order = if part == Part::Val { (0..count).collect() } else { shuffled(count, seed, epoch) };
+        match part {
+            Part::Train => {
+                // Whole batches, of which the first have had their turn.
+                order.truncate(self.steps_per_epoch * batch);
+                order.drain(..self.at.used.min(order.len()));
+            }
+            Part::Sample => order.truncate(SAMPLE.max(batch)),
+            Part::Val => {}
         }
         Loader::new(Request {
             order,
-            transform: if training {
-                Transform::Train(self.recipe.train, [seed, epoch])
-            } else {
-                Transform::Eval
+            transform: match part {
+                Part::Train => Transform::Train(self.recipe.train, [seed, epoch]),
+                Part::Sample | Part::Val => Transform::Eval,
             },
             preprocessing: self.metadata.preprocessing,
             dataset,
             side: self.engine.graph().img_size(),
-            batch_size: self.recipe.batch_size,
-            drop_last: training,
+            batch_size: batch,
+            drop_last: part != Part::Val,
             on_bad: self.recipe.on_bad,
             workers: self.workers,
             cache: self.cache.clone(),

@@ -346,6 +346,43 @@ fn a_damaged_state_is_passed_over_with_a_word() {
 }
 
 #[test]
+fn a_trained_network_learns_other_classes() {
+    let place = place();
+    train(&place, &["--experiment", "base"]).expect(0);
+    let with = |data: &str, more: &[&str]| {
+        let fixed = ["-w", "out/base/last.safetensors", "-b", "4", "--epochs", "2", "--output", "out"];
+        place.run(&[&["train", data], &fixed[..], more].concat())
+    };
+    // The same classes go on with their classifier, whatever their order.
+    with("data", &["--experiment", "same", "--freeze", "*", "--freeze", "!logits"]).expect(0);
+    let open = |run: &str| {
+        inception::checkpoint::load(&place.path("out").join(run).join("last.safetensors")).unwrap()
+    };
+    let [base, same] = ["base", "same"].map(open);
+    assert_eq!((&same.2.net, same.2.img_size, same.2.width), (&base.2.net, 75, 0.05));
+    assert_eq!(same.2.provenance.start.as_deref(), Some("last.safetensors"));
+    for (i, param) in base.1.params().iter().enumerate() {
+        let head = param.name.starts_with("logits/");
+        assert_eq!(same.1.get(i) == base.1.get(i), !head, "{}", param.name);
+    }
+    for class in ["ant", "cow", "dog"] {
+        (0..3).for_each(|i| place.picture(&format!("other/train/{class}/{i}.png"), i + 1));
+        place.picture(&format!("other/val/{class}/0.png"), 9);
+    }
+    with("other", &[]).fails(2, "the file knows 2 classes and this data has 3, 2 of them others: --new-head");
+    let tuned = ["--new-head", "--recipe", "finetune", "--experiment", "tuned", "--img-size", "96"];
+    with("other", &tuned).expect(0);
+    let tuned = open("tuned").2;
+    assert_eq!((tuned.classes, tuned.img_size), (["ant", "cow", "dog"].map(String::from).to_vec(), 96));
+    // Nothing is left to do, and nothing is asked for again.
+    place.run(&["train", "--resume", "out/tuned"]).expect(0);
+    with("data", &["-m", "inception_v4"]).fails(65, "not of the inception_v4");
+    with("data", &["--width", "0.5"]).fails(2, "are of width 0.05");
+    with("data", &["--freeze", "mixed_9"]).fails(2, "no layer of inception_resnet_v1 is called `mixed_9`");
+    place.run(&[&["train", "data"], &SMALL[..], &["--new-head"]].concat()).fails(2, "--weights");
+}
+
+#[test]
 fn the_merged_recipe_can_be_seen() {
     let place = place();
     let text = place

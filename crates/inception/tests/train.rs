@@ -4,12 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use inception::checkpoint;
-use inception::data::{Batch, Dataset, Splits, digits::digits};
-use inception::engine::{Cpu, Engine, StepError, StepOptions, StepReport, TrainState, Use};
+use inception::data::{
+    Batch, Cache, DataError, Dataset, Loader, OnBad, Picture, Request, Splits, Transform, digits::digits,
+};
+use inception::engine::{Cpu, Engine, Learning, StepError, StepOptions, StepReport, TrainState, Use};
+use inception::metrics::Metrics;
 use inception::progress::Style;
-use inception::recipe::Recipe;
+use inception::recipe::{NormMode, Recipe};
 use inception::run_dir::RunDir;
-use inception::train::{Flow, Job, Run, Saving, spec};
+use inception::train::{Flow, Job, Run, Saving, Start, spec};
 use inception_cpu::Device;
 use inception_graph::{Graph, Weights, build};
 
@@ -51,6 +54,13 @@ impl Engine for Fake {
         Weights::init(&self.graph, self.asked.lock().expect("one thread").len() as u64)
     }
     fn set_weights(&mut self, _: &Weights) {}
+    fn set_learning(&mut self, _: Learning) {}
+    fn recalibrate(
+        &mut self,
+        _: &mut dyn Iterator<Item = Result<Batch, DataError>>,
+    ) -> Result<(), DataError> {
+        Ok(())
+    }
     fn state(&self) -> TrainState<'_> {
         TrainState::new(std::borrow::Cow::Borrowed(&self.weights))
     }
@@ -169,7 +179,12 @@ fn last_and_best_are_saved_and_logged() {
 #[test]
 fn numbers_that_are_not_finite_lower_the_rate_once_then_stop_with_step_layer_and_files() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let recipe = recipe(&[("epochs", "4"), ("batch_size", "8"), ("schedule.name", "constant")]);
+    let recipe = recipe(&[
+        ("epochs", "4"),
+        ("batch_size", "8"),
+        ("schedule.name", "constant"),
+        ("schedule.warmup", "0"),
+    ]);
     let lr = recipe.schedule.lr as f32;
     let (mut run, asked) = faked(dir.path(), recipe, &[7, 14]);
     run.epoch().expect("the first epoch is fine");
@@ -246,6 +261,81 @@ fn the_same_seed_gives_the_same_bits() {
     let one = run(1, "1");
     assert!(one == run(3, "1"), "threads change the result");
     assert!(one != run(1, "2"), "the seed changes nothing");
+}
+
+/// The trap of fine-tuning: after a few steps running statistics are those of other pictures, and a network that has learnt its
+/// pictures looks as if it had not. Ten digits, five pictures of each.
+#[test]
+fn fine_tuning_with_five_pictures_a_class_evaluates_as_it_trains() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let train = |name: &str, recipe: Recipe, splits: Splits, from: Option<&str>| {
+        let job = job(recipe, splits);
+        let folder = RunDir::create(dir.path(), name, "", &serde_json::json!({})).expect("new");
+        let graph = build(&spec(&job.recipe, 10).expect("a network")).expect("valid");
+        let start = match from {
+            None => Start::new(&graph, 1),
+            Some(from) => {
+                let path = dir.path().join(from).join("last.safetensors");
+                let checkpoint = checkpoint::open(&path, None, false).expect("saved");
+                Start::from(&checkpoint, "last.safetensors", &graph, true, 2).expect("the same network")
+            }
+        };
+        let mut run = Run::from(job, folder, graph, start).expect("valid");
+        while !run.is_finished() {
+            run.epoch().expect("runs");
+        }
+        run.finish().expect("finished")
+    };
+    train("base", recipe(&[("epochs", "4")]), few(320, 20), None);
+    // Darker pictures than those of the base, so that its statistics are wrong.
+    let Splits { train: all, .. } = digits(1).expect("inside the program");
+    let mut counts = [0; 10];
+    let mut few = Dataset { samples: Vec::new(), ..all.clone() };
+    for mut sample in all.samples {
+        if counts[sample.label as usize] < 5 {
+            counts[sample.label as usize] += 1;
+            let Picture::Memory { rgb, .. } = &mut sample.picture else { unreachable!("inside the program") };
+            Arc::make_mut(rgb).pixels.iter_mut().for_each(|v| *v /= 3);
+            few.samples.push(sample);
+        }
+    }
+    let sets = [("net", "inception_resnet_v1"), ("width", "0.06"), ("img_size", "75"), ("batch_size", "25")];
+    let sets: Vec<_> =
+        sets.into_iter().chain([("train.flip", "0")]).map(|(k, v)| (k.into(), v.into())).collect();
+    let recipe = Recipe::load("finetune", &sets).expect("valid");
+    // Measured anew, and followed with the warm-up that lets a few steps suffice.
+    for mode in [NormMode::Recalibrate, NormMode::Batch] {
+        let name = format!("{mode:?}");
+        let recipe = Recipe { batch_norm: mode, ..recipe.clone() };
+        let summary = train(&name, recipe, Splits { train: few.clone(), val: few.clone() }, Some("base"));
+        let in_evaluation = 1.0 - summary.epochs[summary.epochs.len() - 1].eval_top1_error;
+        let path = dir.path().join(&name).join("last.safetensors");
+        let (graph, weights, metadata) = checkpoint::load(&path).expect("saved");
+        let mut batches = Loader::new(Request {
+            order: (0..50).collect(),
+            dataset: Arc::new(few.clone()),
+            transform: Transform::Eval,
+            preprocessing: metadata.preprocessing,
+            side: 75,
+            batch_size: 50,
+            drop_last: false,
+            on_bad: OnBad::Error,
+            workers: 1,
+            cache: Cache::new(0),
+        });
+        let batch = batches.next().expect("a batch").expect("readable");
+        // Training mode without its dropout: normalised with the statistics of these very pictures.
+        let mut engine = Cpu::new(graph, weights, Device::new(Some(2)).expect("a device"));
+        engine.recalibrate(&mut std::iter::once(Ok(batch.clone()))).expect("readable");
+        let mut metrics = Metrics::new(10);
+        metrics.add(&engine.predict(&batch, Use::Average), &batch.labels);
+        let in_training = 1.0 - metrics.top1_error();
+        assert!(in_training > 0.6, "{mode:?}: has learnt, {in_training}");
+        assert!(
+            (in_training - in_evaluation).abs() <= 0.0201,
+            "{mode:?}: {in_training} in training, {in_evaluation} in evaluation"
+        );
+    }
 }
 
 /// Every paper network learns 32 pictures by heart.

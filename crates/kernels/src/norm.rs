@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! forward    mean, variance of y per channel;   a = relu(scale·y + shift),  scale = γ/√(variance + ε), shift = β − mean·scale
-//! backward   g = da where a > 0;   dβ = Σg;   dγ = Σ g·x̂;   dy = scale·(g − dβ/m − x̂·dγ/m)
+//! backward   g = da where a > 0;   dβ = Σg;   dγ = Σ g·x̂;   dy = scale·(g − dβ/m − x̂·dγ/m), scale·g where mean and variance are fixed
 //! ```
 //! Blocks of pixels are summed in `f32` around their own mean and joined in `f64` in order (Chan, Golub and LeVeque), so
 //! the variance does not cancel and has one value whatever the number of threads. `a` is not read on the way back: the
@@ -91,6 +91,8 @@ pub struct BatchNorm {
     /// `dy = scale·g − (constant + slope·y)`.
     slope: Vec<f32>,
     constant: Vec<f32>,
+    /// Whether mean and variance are constants, not the batch's.
+    fixed: bool,
 }
 
 impl BatchNorm {
@@ -105,7 +107,23 @@ impl BatchNorm {
             inverse: zeros(),
             slope: zeros(),
             constant: zeros(),
+            fixed: false,
         }
+    }
+
+    /// Normalises with a mean and a variance that do not depend on the batch.
+    pub fn fix(&mut self, [mean, variance]: [&[f32]; 2], [gamma, beta]: [&[f32]; 2], epsilon: f32) {
+        self.fixed = true;
+        self.mean.copy_from_slice(mean);
+        self.variance.copy_from_slice(variance);
+        (0..mean.len()).for_each(|j| self.derive(j, [gamma[j], beta[j]], epsilon));
+    }
+
+    /// The affine form of channel `j` from its mean and variance.
+    #[inline(always)]
+    fn derive(&mut self, j: usize, parameters: [f32; 2], epsilon: f32) {
+        [self.scale[j], self.shift[j]] = affine(parameters, self.mean[j], self.variance[j], epsilon);
+        self.inverse[j] = 1.0 / (self.variance[j] + epsilon).sqrt();
     }
 
     /// Mean and variance of each channel of `y` over all pixels, and the affine form with `γ`, `β` and `ε`.
@@ -120,6 +138,7 @@ impl BatchNorm {
     ) {
         let (pixels, c) = (y.pixels(), y.channels());
         assert!(self.mean.len() == c && gamma.len() == c && beta.len() == c);
+        self.fixed = false;
         let block = pixel_block(c);
         let blocks = pixels.div_ceil(block);
         let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
@@ -144,9 +163,7 @@ impl BatchNorm {
             }
             for (i, j) in channels.enumerate() {
                 (self.mean[j], self.variance[j]) = (centre[i] as f32, (squares[i] / count) as f32);
-                [self.scale[j], self.shift[j]] =
-                    affine([gamma[j], beta[j]], self.mean[j], self.variance[j], epsilon);
-                self.inverse[j] = 1.0 / (self.variance[j] + epsilon).sqrt();
+                self.derive(j, [gamma[j], beta[j]], epsilon);
             }
         });
     }
@@ -195,7 +212,8 @@ impl BatchNorm {
             store(&mut dbeta[channels.clone()], &dbeta_sums[..end], accumulate);
             store(&mut dgamma[channels.clone()], &dgamma_sums[..end], accumulate);
             for (i, j) in channels.enumerate() {
-                let share = self.scale[j] / pixels as f32;
+                // Constants have no gradient.
+                let share = if self.fixed { 0.0 } else { self.scale[j] / pixels as f32 };
                 self.slope[j] = share * self.inverse[j] * dgamma_sums[i] as f32;
                 self.constant[j] = share * dbeta_sums[i] as f32 - self.mean[j] * self.slope[j];
             }

@@ -13,6 +13,7 @@
 mod clock;
 mod needs;
 mod plan;
+mod recalibrate;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use rand::RngExt;
 
 use crate::device::Device;
 use crate::layout::{Layout, conv_shape, has_relu, pool_shape};
+use crate::learning::Learning;
 use crate::optimizer::State;
 use crate::state::TrainState;
 use crate::step::{StepError, StepOptions, StepReport};
@@ -35,7 +37,7 @@ use clock::Clock;
 pub use clock::{Phase, StepTimes};
 pub use needs::TrainNeeds;
 pub use plan::Keep;
-use plan::{Program, Step, Work};
+use plan::{Program, Step, Task, Work};
 
 /// A network in training: weights, their average, optimizer state, and the memory of its steps.
 pub struct Trainer {
@@ -44,6 +46,7 @@ pub struct Trainer {
     layout: Layout,
     logits: NodeId,
     keep: Keep,
+    learning: Learning,
     plans: Vec<Option<Plans>>,
     nodes: Vec<Trained>,
     weights: Weights,
@@ -131,16 +134,9 @@ fn packed_len(len: usize) -> usize {
 }
 
 /// The program for `n` pictures.
-fn program(
-    graph: &Graph,
-    layout: &Layout,
-    logits: NodeId,
-    plans: &[Option<Plans>],
-    [n, threads]: [usize; 2],
-    keep: Keep,
-) -> Program {
-    Program::new(graph, layout, logits, n, keep, &|work, id| {
-        plans[id.0].as_ref().map_or(0, |plans| plans.scratch_len(work, graph, id, n, threads))
+fn program(task: &Task, plans: &[Option<Plans>], [n, threads]: [usize; 2]) -> Program {
+    Program::new(task, n, &|work, id| {
+        plans[id.0].as_ref().map_or(0, |plans| plans.scratch_len(work, task.graph, id, n, threads))
     })
 }
 
@@ -172,6 +168,7 @@ impl Trainer {
         Trainer {
             logits,
             keep,
+            learning: Learning::all(graph),
             plans: graph.ids().map(|id| Plans::of(graph, id, device)).collect(),
             nodes,
             layout: Layout::new(graph),
@@ -185,6 +182,17 @@ impl Trainer {
             graph: graph.clone(),
             device: device.clone(),
         }
+    }
+
+    /// From now on parts of the network learn as `learning` says.
+    ///
+    /// # Panics
+    /// If it is of another network.
+    pub fn set_learning(&mut self, learning: Learning) {
+        assert_eq!(learning.fixed_norms.len(), self.nodes.len(), "an entry for each node");
+        self.state.set_rates(&self.weights, &learning.rates);
+        self.learning = learning;
+        self.programs.clear();
     }
 
     /// The weights as trained.
@@ -265,10 +273,7 @@ impl Trainer {
 
     /// Loss of a group; its gradient is added to that of the groups before.
     fn group(&mut self, group: &Group) -> Result<Loss, StepError> {
-        let program = self.program(group.labels.len());
-        if self.memory.len() < program.len {
-            self.memory.resize(program.len);
-        }
+        let program = self.prepare(group.labels.len());
         let mut loss = Loss::default();
         for step in &program.steps {
             if let Some(found) = self.take(step, group) {
@@ -281,12 +286,24 @@ impl Trainer {
         Ok(loss)
     }
 
+    /// The program for `n` pictures, and the memory that it works in.
+    fn prepare(&mut self, n: usize) -> Arc<Program> {
+        let program = self.program(n);
+        if self.memory.len() < program.len {
+            self.memory.resize(program.len);
+        }
+        program
+    }
+
     fn program(&mut self, n: usize) -> Arc<Program> {
         if let Some(program) = self.programs.iter().find(|program| program.n == n) {
             return program.clone();
         }
         let sizes = [n, self.device.pool.threads()];
-        let program = program(&self.graph, &self.layout, self.logits, &self.plans, sizes, self.keep);
+        let reaches = self.learning.reaches(&self.graph, &self.weights);
+        let Self { graph, layout, logits, keep, .. } = self;
+        let task = Task { graph, layout, logits: *logits, keep: *keep, reaches: &reaches };
+        let program = program(&task, &self.plans, sizes);
         self.programs.push(Arc::new(program));
         self.programs[self.programs.len() - 1].clone()
     }
@@ -309,7 +326,7 @@ impl Trainer {
 
     fn forward(&mut self, step: &Step, group: &Group) {
         let Device { isa, ref pool, .. } = self.device;
-        let Self { graph, layout, plans, nodes, weights, memory, clock, .. } = self;
+        let Self { graph, layout, plans, nodes, weights, memory, clock, learning, .. } = self;
         let (id, n) = (step.id, group.labels.len());
         let (node, kept) = (graph.node(id), &mut nodes[id.0]);
         let target = layout.fused(id).unwrap_or(id);
@@ -341,15 +358,21 @@ impl Trainer {
                 let operands = Operands { x, packed, next: &[], epilogue: Epilogue::default() };
                 let y_mut = ViewMut::dense(y, c);
                 clock.charge(id, phase, || plan.forward(pool, isa, operands, y_mut, scratch));
+                let fixed = learning.fixed_norms[id.0];
                 clock.charge(id, Phase::Norm, || {
                     let y = View::dense(y, c);
-                    let affine = [Role::Gamma, Role::Beta].map(|role| weights.get(kept.param(role)));
-                    kept.norm.statistics(pool, isa, y, affine, BN_EPSILON, scratch);
+                    let of = |roles: [Role; 2]| roles.map(|role| weights.get(kept.param(role)));
+                    let affine = of([Role::Gamma, Role::Beta]);
+                    if fixed {
+                        kept.norm.fix(of([Role::Mean, Role::Variance]), affine, BN_EPSILON);
+                    } else {
+                        kept.norm.statistics(pool, isa, y, affine, BN_EPSILON, scratch);
+                    }
                     if !a.is_empty() {
                         kept.norm.apply(pool, isa, y, has_relu(&node.op), place.view_mut(a, 0..n));
                     }
                 });
-                if !step.again {
+                if !step.again && !fixed {
                     kept.remember_statistics(group);
                 }
             }
@@ -504,7 +527,8 @@ impl Trainer {
 
     /// Running statistics follow the batch's.
     fn update_statistics(&mut self, decay: f32) {
-        for kept in self.nodes.iter().filter(|kept| !kept.mean.is_empty()) {
+        let moving = |(kept, fixed): &(&Trained, &bool)| !kept.mean.is_empty() && !**fixed;
+        for (kept, _) in self.nodes.iter().zip(&self.learning.fixed_norms).filter(moving) {
             for (role, batch) in [(Role::Mean, &kept.mean), (Role::Variance, &kept.variance)] {
                 let running = self.weights.get_mut(kept.param(role));
                 running.iter_mut().zip(batch).for_each(|(r, b)| *r = decay * *r + (1.0 - decay) * b);

@@ -2,9 +2,11 @@
 
 use inception_graph::{Graph, Weights};
 
+use super::plan::Task;
 use super::{Keep, Plans, program};
 use crate::device::Device;
 use crate::layout::Layout;
+use crate::learning::Learning;
 use crate::step::Optimizer;
 
 /// What training steps on a batch need.
@@ -25,12 +27,23 @@ impl TrainNeeds {
     /// # Panics
     /// If the network has no output `logits`.
     pub fn of(graph: &Graph, device: &Device, batch: usize, keep: Keep) -> Self {
+        Self::learning(graph, device, batch, keep, &Learning::all(graph))
+    }
+
+    /// Needs of steps on `batch` pictures of a network of which parts learn.
+    ///
+    /// # Panics
+    /// If the network has no output `logits`.
+    pub fn learning(graph: &Graph, device: &Device, batch: usize, keep: Keep, learning: &Learning) -> Self {
         let logits = graph.output("logits").expect("a network with a classifier");
         let plans: Vec<_> = graph.ids().map(|id| Plans::of(graph, id, device)).collect();
         let sizes = [batch, device.pool.threads()];
-        let program = program(graph, &Layout::new(graph), logits, &plans, sizes, keep);
+        let (layout, weights) = (Layout::new(graph), Weights::zeros(graph));
+        let reaches = learning.reaches(graph, &weights);
+        let task = Task { graph, layout: &layout, logits, keep, reaches: &reaches };
+        let program = program(&task, &plans, sizes);
         TrainNeeds {
-            weight_bytes: Weights::zeros(graph).data.len() * size_of::<f32>(),
+            weight_bytes: weights.data.len() * size_of::<f32>(),
             step_bytes: program.len * size_of::<f32>(),
             recomputed_macs: program.recomputed.iter().map(|&id| graph.node_macs(id)).sum(),
         }

@@ -91,6 +91,17 @@ pub enum Keep {
     Checkpoints,
 }
 
+/// What is to be planned.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) layout: &'a Layout,
+    pub(crate) logits: NodeId,
+    pub(crate) keep: Keep,
+    /// For each node whether the gradient is needed there.
+    pub(crate) reaches: &'a [bool],
+}
+
 /// The steps for one batch size, and the memory that they work in.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -107,17 +118,11 @@ pub(crate) struct Program {
 type Cuts = Vec<Vec<usize>>;
 
 impl Program {
-    /// The steps for `n` pictures up to `logits`. `scratch` says how much a step needs besides its operands.
-    pub(crate) fn new(
-        graph: &Graph,
-        layout: &Layout,
-        logits: NodeId,
-        n: usize,
-        keep: Keep,
-        scratch: &dyn Fn(Work, NodeId) -> usize,
-    ) -> Self {
+    /// The steps of `task` for `n` pictures. `scratch` says how much a step needs besides its operands.
+    pub(crate) fn new(task: &Task, n: usize, scratch: &dyn Fn(Work, NodeId) -> usize) -> Self {
+        let Task { graph, layout, logits, keep, .. } = *task;
         let end = logits.0 + 1;
-        let build = |cuts: &Cuts| Builder::new(graph, layout, logits, n, scratch).run(cuts);
+        let build = |cuts: &Cuts| Builder::new(task, n, scratch).run(cuts);
         let mut best = build(&vec![vec![end]]);
         if keep == Keep::Checkpoints {
             // The fewest values at a time, and among plans alike the fewest steps: every size of segments, in groups or not.
@@ -222,6 +227,7 @@ struct Builder<'a> {
     graph: &'a Graph,
     layout: &'a Layout,
     logits: NodeId,
+    reaches: &'a [bool],
     n: usize,
     scratch: &'a dyn Fn(Work, NodeId) -> usize,
     values: Vec<Value>,
@@ -241,13 +247,8 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(
-        graph: &'a Graph,
-        layout: &'a Layout,
-        logits: NodeId,
-        n: usize,
-        scratch: &'a dyn Fn(Work, NodeId) -> usize,
-    ) -> Self {
+    fn new(task: &Task<'a>, n: usize, scratch: &'a dyn Fn(Work, NodeId) -> usize) -> Self {
+        let Task { graph, layout, logits, reaches, .. } = *task;
         let (nodes, buffers) = (graph.nodes().len(), layout.sizes().len());
         let mut writers = vec![Vec::new(); buffers];
         let counts = self::writers(graph, logits);
@@ -258,6 +259,7 @@ impl<'a> Builder<'a> {
             graph,
             layout,
             logits,
+            reaches,
             n,
             scratch,
             values: Vec::new(),
@@ -440,8 +442,11 @@ impl<'a> Builder<'a> {
         let graph = self.graph;
         let node = graph.node(id);
         let own = self.layout.place(id).buffer;
-        // What leads to no logits has no gradient.
+        // What leads to no logits has no gradient, and nobody asks for one in front of all that learns.
         let (Some(g), Some(&input)) = (self.gradients[own], node.inputs.first()) else { return };
+        if !self.reaches[id.0] {
+            return;
+        }
         let picture = is_picture(graph, input);
         let mut operands = Operands { g: Some(g), ..Operands::default() };
         match node.op {
@@ -479,7 +484,7 @@ impl<'a> Builder<'a> {
         }
         let buffer = self.buffer(input);
         let accumulate = self.gradients[buffer].is_some();
-        if !picture {
+        if self.reaches[input.0] {
             if !accumulate {
                 self.gradients[buffer] = Some(self.value(self.layout.sizes()[buffer] * self.n));
             }

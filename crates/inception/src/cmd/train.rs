@@ -2,7 +2,7 @@
 
 mod resume;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,20 +14,22 @@ use resume::{Begun, Resume};
 use serde_json::json;
 
 use super::device::DeviceArgs;
+use crate::checkpoint::{self, Checkpoint};
 use crate::data::folder::open_splits;
 use crate::data::{OnBad, Splits};
-use crate::exit::{Exit, UsageError};
+use crate::exit::{BadData, Exit, UsageError};
 use crate::interrupt;
 use crate::memory;
 use crate::progress::{Style, duration, say};
 use crate::recipe::{Recipe, parse_set};
 use crate::run_dir::{RunDir, environment, timestamp};
-use crate::train::{Flow, Job, OnSaveError, Run, Saving, spec};
+use crate::train::{Flow, Job, OnSaveError, Run, Saving, Start, other_classes, spec};
 
 const EXAMPLES: &str = "\
 Examples:
   inception train pictures/ -m inception_resnet_v1 --img-size 128 --width 0.25
   inception train pictures/ -m inception_v4 --val-split 0.1 --epochs 90 --set train.hue=0.1
+  inception train pictures/ -w timm.safetensors --new-head --recipe finetune
   inception train --resume output/train/flowers                     go on with a run that was stopped
   inception train --dump-config -m inception_v4 --recipe paper      print the merged recipe";
 
@@ -44,7 +46,16 @@ pub struct TrainArgs {
     /// Network; `inception info` lists them
     #[arg(short, long, value_name = "NET")]
     model: Option<String>,
-    /// Recipe: small, paper, or a TOML file [default: small, or that of the run that goes on]
+    /// File of weights to start from, ours or a published one; its network, width and preprocessing are taken over
+    #[arg(short, long, value_name = "FILE", alias = "initial-checkpoint")]
+    weights: Option<PathBuf>,
+    /// Start a new classifier on top of the weights: the classes are those of DATA
+    #[arg(long, requires = "weights")]
+    new_head: bool,
+    /// Layers that stay as they are: a name, or how names begin and a `*`; `!` takes one out again [recipe: freeze]
+    #[arg(long, value_name = "LAYER")]
+    freeze: Vec<String>,
+    /// Recipe: small, paper, momentum, finetune, or a TOML file [default: small, or that of the run that goes on]
     #[arg(long, value_name = "NAME|FILE", alias = "config")]
     recipe: Option<String>,
     /// Passes over the training pictures [recipe: epochs]
@@ -72,7 +83,7 @@ pub struct TrainArgs {
     /// Largest learning rate [recipe: schedule.lr]
     #[arg(long, value_name = "F", alias = "learning-rate")]
     lr: Option<f64>,
-    /// Learning rate over time: one-cycle, paper or constant [recipe: schedule.name]
+    /// Learning rate over time, behind its warm-up: cosine, step or constant [recipe: schedule.name]
     #[arg(long, value_name = "NAME", alias = "lr-scheduler")]
     sched: Option<String>,
     /// L2 penalty on kernels [recipe: weight_decay]
@@ -198,6 +209,7 @@ impl TrainArgs {
             pair("clip_grad", &self.clip_grad),
             pair("ema_decay", &self.model_ema_decay),
             pair("seed", &self.seed),
+            pair("freeze", &(!self.freeze.is_empty()).then(|| json!(self.freeze))),
             pair("on_bad", &self.on_bad.map(|o| if o == OnBad::Skip { "skip" } else { "error" })),
         ];
         let mut sets: Vec<(String, String)> = flags.into_iter().flatten().collect();
@@ -220,15 +232,33 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
         return Ok(Exit::Done);
     }
+    let weights = args.weights.clone().or_else(|| begun.as_ref()?.weights());
+    let new_head = args.new_head || begun.as_ref().is_some_and(Begun::has_new_head);
+    let checkpoint = weights.as_ref().map(|file| open_start(file, &args, &mut recipe)).transpose()?;
     // Names and sizes are judged before the pictures are looked at.
     build(&spec(&recipe, 2)?)?;
     let (device, keep, saving) = (args.device.device()?, args.keep(), args.saving()?);
     let root = args.data.or(args.data_dir).or_else(|| begun.as_ref()?.data());
     let root = root.ok_or_else(|| UsageError("no DATA folder".into()))?;
     let val_split = args.val_split.or_else(|| begun.as_ref()?.val_split());
-    let splits = open_splits(&root, val_split, recipe.seed)?;
+    let mut splits = open_splits(&root, val_split, recipe.seed)?;
+    if let Some(Checkpoint { metadata, .. }) = checkpoint.as_ref().filter(|_| !new_head) {
+        if let Some(problem) = other_classes(metadata, &splits.train.classes) {
+            return Err(UsageError(problem).into());
+        }
+        splits.train = splits.train.join(&metadata.classes, |_| false)?;
+        splits.val = splits.val.join(&metadata.classes, |_| false)?;
+    }
     describe(&splits);
     let graph = build(&spec(&recipe, splits.train.classes.len())?)?;
+    let start = match (&checkpoint, &weights) {
+        (Some(checkpoint), Some(file)) => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            Start::from(checkpoint, &name, &graph, new_head, recipe.seed)?
+        }
+        _ => Start::new(&graph, recipe.seed),
+    };
+    drop(checkpoint);
     if args.batch_size == Some(BatchSize::Auto) {
         recipe.batch_size = match begun.as_ref().and_then(Begun::recipe) {
             Some(begun) => begun.batch_size,
@@ -239,6 +269,9 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     let mut env = environment(device.isa.name(), device.pool.threads());
     env["data"] = json!(std::path::absolute(&root).as_ref().unwrap_or(&root).to_string_lossy());
     env["val_split"] = json!(val_split);
+    env["weights"] =
+        json!(weights.map(|file| std::path::absolute(&file).unwrap_or(file).to_string_lossy().into_owned()));
+    env["new_head"] = json!(new_head);
     let folder = match &begun {
         Some(begun) => {
             begun.check(&recipe)?;
@@ -270,7 +303,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         progress: args.progress,
         saving,
     };
-    let mut run = Run::new(job, folder)?;
+    let mut run = Run::from(job, folder, graph, start)?;
     if begun.is_some() {
         match run.resume(&env)? {
             Some(step) => say(&format!("going on after step {step}, epoch {}", run.epochs().len() + 1)),
@@ -302,6 +335,37 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         root.display()
     ));
     Ok(Exit::Done)
+}
+
+/// Opens the file that the training starts from; `recipe` gets its network, width and size.
+fn open_start(file: &Path, args: &TrainArgs, recipe: &mut Recipe) -> Result<Checkpoint> {
+    let checkpoint = checkpoint::open(file, recipe.net.as_deref(), false)?;
+    let metadata = &checkpoint.metadata;
+    if let Some(doubt) = checkpoint.doubts.first() {
+        return Err(BadData(format!(
+            "{}: {}; convert it first, with {}",
+            file.display(),
+            doubt.reason,
+            doubt.setting.flag()
+        ))
+        .into());
+    }
+    if let Some(width) = args.width.filter(|&width| width != metadata.width) {
+        let text =
+            format!("--width {width}: the weights in {} are of width {}", file.display(), metadata.width);
+        return Err(UsageError(text).into());
+    }
+    if let Some(embedding) = metadata.embedding {
+        let text = format!(
+            "-w {}: its embedding of {embedding} values is not the network's own, and such networks cannot be fine-tuned",
+            file.display()
+        );
+        return Err(UsageError(text).into());
+    }
+    recipe.net = Some(metadata.net.clone());
+    recipe.width = metadata.width;
+    recipe.img_size = recipe.img_size.or(Some(metadata.img_size));
+    Ok(checkpoint)
 }
 
 /// `--batch-size auto`.

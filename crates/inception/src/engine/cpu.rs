@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use inception_cpu::{Device, Keep, Model, Scratch, TrainState, Trainer};
+use inception_cpu::{Device, Keep, Learning, Model, Scratch, TrainState, Trainer};
 use inception_graph::{Graph, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
-use crate::data::Batch;
+use crate::data::{Batch, DataError};
 
 /// The CPU engine. It pays for training from the first step on, and folds its weights anew when they have moved.
 pub struct Cpu {
@@ -81,6 +81,17 @@ impl Engine for Cpu {
     fn set_weights(&mut self, weights: &Weights) {
         self.weights = Held::Still(weights.clone());
         self.model = None;
+    }
+
+    fn set_learning(&mut self, learning: Learning) {
+        self.trainer().set_learning(learning);
+    }
+
+    fn recalibrate(
+        &mut self,
+        batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
+    ) -> Result<(), DataError> {
+        self.trainer().recalibrate(&mut batches.map(|batch| batch.map(|batch| batch.pixels)))
     }
 
     fn state(&self) -> TrainState<'_> {

@@ -4,12 +4,12 @@ mod cpu;
 mod predictor;
 
 pub use cpu::Cpu;
-pub use inception_cpu::{Keep, Optimizer, StepError, StepOptions, StepReport, TrainState};
+pub use inception_cpu::{Keep, Learning, Optimizer, StepError, StepOptions, StepReport, TrainState};
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;
 pub(crate) use predictor::answer;
 
-use crate::data::Batch;
+use crate::data::{Batch, DataError};
 
 /// Which weights a prediction uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,14 @@ pub trait Engine {
     fn weights(&self, weights: Use) -> Weights;
     /// Replaces the weights and forgets average and optimizer state.
     fn set_weights(&mut self, weights: &Weights);
+    /// From now on parts of the network learn as `learning` says.
+    fn set_learning(&mut self, learning: Learning);
+    /// Running statistics of the average weights become those of all pictures of `batches`. The first error ends it, and
+    /// nothing has changed.
+    fn recalibrate(
+        &mut self,
+        batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
+    ) -> Result<(), DataError>;
     /// All that later steps depend on.
     fn state(&self) -> TrainState<'_>;
     /// Goes on from a state of the same network: later steps are those of the engine that gave it, bit by bit.

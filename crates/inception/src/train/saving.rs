@@ -85,7 +85,7 @@ impl Run {
                 return Err(BadData(text).into());
             }
         }
-        self.metadata.provenance.recipe = Some(origin.recipe.clone());
+        self.metadata = origin.metadata.clone();
         self.origin = origin;
         self.folder.cut(position.logged)?;
         self.engine.set_state(state);

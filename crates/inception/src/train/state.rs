@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::report::{Best, EpochReport, Running};
-use crate::checkpoint::{self, Out, Values};
+use crate::checkpoint::{self, Metadata, Out, Values};
 use crate::data::{Fingerprint, Skipped};
 use crate::engine::TrainState;
 
@@ -63,9 +63,9 @@ impl Default for Position {
 }
 
 /// What a run was begun with; a run that goes on must have the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Origin {
-    pub(super) recipe: String,
+    pub(super) metadata: Metadata,
     pub(super) train: Fingerprint,
     pub(super) val: Fingerprint,
 }
@@ -209,7 +209,10 @@ mod tests {
         let position =
             Position { step: 7, epochs: vec![report], lr_factor: 0.1 + 0.2, ..Position::default() };
         let print = |pictures| Fingerprint { classes: 2, pictures, digest: "ab".into() };
-        let origin = Origin { recipe: "small".into(), train: print(9), val: print(3) };
+        let classes = ["a", "b"].map(String::from).to_vec();
+        let eval = crate::recipe::Recipe::load("small", &[]).expect("built in").eval;
+        let origin =
+            Origin { metadata: Metadata::new(&graph, classes, eval), train: print(9), val: print(3) };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(file_name(7));
         write(&path, &state, &position, &origin).expect("written");

@@ -88,6 +88,16 @@ impl Begun {
         Some(self.with.as_ref()?.env.get("data")?.as_str()?.into())
     }
 
+    /// The file of weights that it started from.
+    pub(super) fn weights(&self) -> Option<PathBuf> {
+        Some(self.with.as_ref()?.env.get("weights")?.as_str()?.into())
+    }
+
+    /// Whether it started with a new classifier.
+    pub(super) fn has_new_head(&self) -> bool {
+        self.with.as_ref().is_some_and(|with| with.env["new_head"] == true)
+    }
+
     /// The share of each class that it holds out.
     pub(super) fn val_split(&self) -> Option<f64> {
         self.with.as_ref()?.env.get("val_split")?.as_f64()

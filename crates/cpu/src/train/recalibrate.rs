@@ -1,0 +1,86 @@
+//! Running statistics measured anew.
+
+use std::mem::replace;
+
+use inception_graph::Role;
+
+use super::{Group, Trainer};
+use crate::step::{Optimizer, StepOptions};
+
+/// Sums over pictures of a channel's mean and of its mean square.
+type Sums = Vec<[f64; 2]>;
+
+impl Trainer {
+    /// The running statistics of the average weights (of the weights, where no average is kept) become those of all pictures of
+    /// `batches`, `[n, side, side, 3]` each: the mean, and the variance around it. Fixed norms stay as they are. The first error of
+    /// `batches` ends it, and nothing has changed.
+    pub fn recalibrate<E>(
+        &mut self,
+        batches: &mut dyn Iterator<Item = Result<Vec<f32>, E>>,
+    ) -> Result<(), E> {
+        let weights = self.average.take().map(|average| replace(&mut self.weights, average));
+        let found = self.measure(batches);
+        if let Ok((sums, pictures)) = &found
+            && *pictures > 0.0
+        {
+            for (kept, sums) in self.nodes.iter().zip(sums).filter(|(_, sums)| !sums.is_empty()) {
+                let mean = sums.iter().map(|[mean, _]| mean / pictures);
+                let variance = sums.iter().map(|[mean, square]| {
+                    let mean = mean / pictures;
+                    (square / pictures - mean * mean).max(0.0)
+                });
+                let write = |to: &mut [f32], values: &mut dyn Iterator<Item = f64>| {
+                    to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+                };
+                write(self.weights.get_mut(kept.param(Role::Mean)), &mut { mean });
+                write(self.weights.get_mut(kept.param(Role::Variance)), &mut { variance });
+            }
+        }
+        if let Some(weights) = weights {
+            self.average = Some(replace(&mut self.weights, weights));
+        }
+        found.map(|_| ())
+    }
+
+    /// The sums of every norm that is not fixed, node by node, and the number of pictures.
+    fn measure<E>(
+        &mut self,
+        batches: &mut dyn Iterator<Item = Result<Vec<f32>, E>>,
+    ) -> Result<(Vec<Sums>, f64), E> {
+        // Forward alone: of these values only the batch's statistics remain.
+        let options = StepOptions {
+            optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false },
+            lr: 0.0,
+            weight_decay: 0.0,
+            clip_grad: None,
+            label_smoothing: 0.0,
+            bn_decay: 0.0,
+            ema_decay: None,
+            random: [0; 2],
+            micro_batch: None,
+        };
+        let picture = self.graph.nodes()[0].shape.len();
+        let (mut sums, mut pictures) = (vec![Sums::new(); self.nodes.len()], 0.0);
+        for input in batches {
+            let input = input?;
+            let labels = vec![0; input.len() / picture];
+            let count = labels.len() as f64;
+            let group =
+                Group { input: &input, labels: &labels, before: 0, batch: labels.len(), options: &options };
+            let program = self.prepare(labels.len());
+            program.steps[..program.forward()].iter().for_each(|step| _ = self.take(step, &group));
+            let fixed = &self.learning.fixed_norms;
+            for ((kept, sums), _) in self.nodes.iter().zip(&mut sums).zip(fixed).filter(|(_, fixed)| !**fixed)
+            {
+                sums.resize(kept.mean.len(), [0.0; 2]);
+                for (sum, (&mean, &variance)) in sums.iter_mut().zip(kept.mean.iter().zip(&kept.variance)) {
+                    let (mean, variance) = (f64::from(mean), f64::from(variance));
+                    sum[0] += count * mean;
+                    sum[1] += count * (variance + mean * mean);
+                }
+            }
+            pictures += count;
+        }
+        Ok((sums, pictures))
+    }
+}
