@@ -26,4 +26,5 @@ pub use step::{Optimizer, StepError, StepOptions, StepReport};
 pub use train::{Keep, Phase, StepTimes, TrainNeeds, Trainer};
 
 pub use inception_kernels::conv::{Algorithm, Precision};
+pub use inception_kernels::loss::{Mixed, Targets};
 pub use inception_kernels::peak_flops;

@@ -14,6 +14,7 @@ use crate::figures::{self, Curve, Figure};
 use crate::progress::Style;
 use crate::recipe::Recipe;
 use crate::run_dir::{RunDir, environment};
+use crate::sheet::save_png;
 use crate::train::{Flow, Job, Run, Saving, Summary};
 
 /// A plain network and the residual one that the paper holds against it (Figures 21 and 23).
@@ -152,21 +153,11 @@ fn write_samples(val: &Dataset, folder: &Path) -> Result<Vec<PathBuf>> {
         let Some(sample) = val.samples.iter().find(|s| s.label as usize == label) else { continue };
         if let Picture::Memory { rgb, .. } = &sample.picture {
             let path = folder.join(format!("{class}.png"));
-            let (width, height) = (rgb.width as u32, rgb.height as u32);
-            save_png(&path, width, height, &rgb.pixels)
-                .with_context(|| format!("writing {}", path.display()))?;
+            save_png(&path, rgb.width, rgb.height, &rgb.pixels)?;
             files.push(path);
         }
     }
     Ok(files)
-}
-
-/// Writes RGB bytes.
-fn save_png(path: &Path, width: u32, height: u32, pixels: &[u8]) -> Result<()> {
-    let mut encoder = png::Encoder::new(std::io::BufWriter::new(fs::File::create(path)?), width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header()?.write_image_data(pixels)?;
-    Ok(())
 }
 
 #[cfg(test)]

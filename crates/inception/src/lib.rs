@@ -18,5 +18,6 @@ pub mod progress;
 pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
+pub mod sheet;
 pub mod train;
 pub mod weights;

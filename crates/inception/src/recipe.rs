@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::data::{Eval, OnBad, Train};
+use crate::data::{ClassWeights, Eval, Mix, OnBad, Sampling, Train};
 use crate::engine;
 use crate::exit::UsageError;
 use crate::schedule::Schedule;
@@ -43,6 +43,18 @@ pub enum NormMode {
     Frozen,
     /// The batch's; running statistics are measured anew before each evaluation.
     Recalibrate,
+}
+
+/// What makes an epoch the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Top-1 error, and the loss among equal ones.
+    Top1Error,
+    /// Top-5 error, and the loss among equal ones.
+    Top5Error,
+    /// Cross-entropy.
+    Loss,
 }
 
 /// Which update rule.
@@ -110,11 +122,16 @@ pub struct Recipe {
     pub ema_decay: f32,
     pub batch_norm: NormMode,
     pub freeze: Vec<String>,
+    pub sampling: Sampling,
+    pub class_weights: ClassWeights,
+    pub best_by: Measure,
+    pub patience: usize,
     pub on_bad: OnBad,
     pub optimizer: Optimizer,
     pub schedule: Schedule,
     pub lr_scale: BTreeMap<String, f32>,
     pub train: Train,
+    pub mix: Mix,
     pub eval: Eval,
 }
 
@@ -270,6 +287,10 @@ impl Recipe {
                 self.optimizer.adam_epsilon > 0.0 && self.optimizer.adam_epsilon.is_finite(),
                 "more than 0",
             ),
+            ("train.erase", self.train.erase, (0.0..=1.0).contains(&self.train.erase), "0 to 1"),
+            ("mix.mixup", self.mix.mixup.into(), (0.0..=10.0).contains(&self.mix.mixup), "0 (none) to 10"),
+            ("mix.cutmix", self.mix.cutmix.into(), (0.0..=10.0).contains(&self.mix.cutmix), "0 (none) to 10"),
+            ("mix.prob", self.mix.prob, (0.0..=1.0).contains(&self.mix.prob), "0 to 1"),
             ("train.flip", self.train.flip, (0.0..=1.0).contains(&self.train.flip), "0 to 1"),
             ("train.hue", self.train.hue.into(), (0.0..=0.5).contains(&self.train.hue), "0 to 0.5"),
             (

@@ -22,7 +22,7 @@ use inception_cpu::Device;
 use inception_graph::{Graph, Spec, build};
 
 use crate::checkpoint::Metadata;
-use crate::data::{Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
+use crate::data::{Batch, Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
 use crate::engine::{Cpu, Engine, Keep, Learning, StepOptions, Use};
 use crate::evaluate::evaluate;
 use crate::exit::UsageError;
@@ -30,6 +30,7 @@ use crate::interrupt;
 use crate::progress::{Progress, Style};
 use crate::recipe::{NormMode, Recipe};
 use crate::run_dir::RunDir;
+use crate::sheet;
 
 pub use learning::learning;
 use report::Running;
@@ -91,6 +92,8 @@ pub struct Run {
     metadata: Metadata,
     steps_per_epoch: usize,
     saving: Saving,
+    /// How much the loss of a picture of each class counts; empty where all count alike.
+    factors: Vec<f32>,
     origin: Origin,
     at: Position,
     /// When the last state was saved.
@@ -169,6 +172,7 @@ impl Run {
         metadata.provenance.recipe = Some(recipe_name);
         metadata.provenance.data = splits.train.root.file_name().map(|n| n.to_string_lossy().into_owned());
         let steps_per_epoch = pictures / batch;
+        let factors = recipe.class_weights.factors(&splits.train);
         let origin = Origin {
             metadata: metadata.clone(),
             train: splits.train.fingerprint()?,
@@ -187,6 +191,7 @@ impl Run {
             log_interval,
             folder,
             saving,
+            factors,
             origin,
             at: Position::default(),
             saved: Instant::now(),
@@ -248,7 +253,7 @@ impl Run {
         let (begun, used) = (self.at.running.count, self.at.used);
         let mut now = start;
         while let Some(batch) = batches.next() {
-            let batch = batch?;
+            let batch = self.prepare(batch?);
             let options = self.step_options();
             let taken = match self.engine.train_step(&batch, &options) {
                 Ok(taken) => taken,
@@ -299,7 +304,41 @@ impl Run {
 
     /// Whether all epochs are done.
     pub fn is_finished(&self) -> bool {
-        self.at.epochs.len() >= self.recipe.epochs
+        self.at.epochs.len() >= self.recipe.epochs || self.has_lost_patience()
+    }
+
+    /// Whether the run ends before its time, because no epoch has been better than the best for long.
+    pub fn has_lost_patience(&self) -> bool {
+        let best = self.at.best.map_or(0, |best| best.epoch);
+        self.recipe.patience > 0 && self.at.epochs.len() >= best + self.recipe.patience
+    }
+
+    /// A batch as the step takes it: its pictures mixed, its classes weighted.
+    fn prepare(&self, mut batch: Batch) -> Batch {
+        self.recipe.mix.apply(&mut batch, [self.recipe.seed, self.at.step as u64]);
+        if !self.factors.is_empty() {
+            let factor = |label: u32| self.factors[label as usize];
+            let weight = |i: usize| {
+                let own = factor(batch.labels[i]);
+                batch.mixed.get(i).map_or(own, |other| own + other.share * (factor(other.label) - own))
+            };
+            batch.weights = (0..batch.len()).map(weight).collect();
+        }
+        batch
+    }
+
+    /// Contact sheets in the run's folder: distorted pictures in `images.png`, the first batch as it is mixed in `mixed.png`.
+    pub fn save_images(&self) -> Result<()> {
+        let Recipe { train, seed, mix, .. } = &self.recipe;
+        let (preprocessing, side) = (&self.metadata.preprocessing, self.engine.graph().img_size());
+        let path = self.folder.file("images.png");
+        sheet::distortions(&path, &self.train, train, preprocessing, side, *seed)?;
+        if mix.mixup + mix.cutmix > 0.0
+            && let Some(batch) = self.batches(Part::Train).next()
+        {
+            sheet::batch(&self.folder.file("mixed.png"), &self.prepare(batch?), preprocessing)?;
+        }
+        Ok(())
     }
 
     /// Steps of the whole run.
@@ -336,7 +375,11 @@ impl Run {
         let (seed, batch) = (self.recipe.seed, self.recipe.batch_size);
         let dataset = if part == Part::Val { &self.val } else { &self.train }.clone();
         let count = dataset.samples.len();
-        let mut order = if part == Part::Val { (0..count).collect() } else { shuffled(count, seed, epoch) };
+        let mut order = match part {
+            Part::Train => self.recipe.sampling.order(&dataset, seed, epoch),
+            Part::Sample => shuffled(count, seed, epoch),
+            Part::Val => (0..count).collect(),
+        };
         match part {
             Part::Train => {
                 // Whole batches, of which the first have had their turn.

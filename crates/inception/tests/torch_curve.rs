@@ -4,7 +4,7 @@
 use inception::weights::formula;
 use inception_cpu::{Device, Model, Optimizer, Scratch, StepOptions, Trainer};
 use inception_graph::{Role, Spec, Weights, build};
-use inception_kernels::loss::cross_entropy;
+use inception_kernels::loss::{Targets, cross_entropy};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -101,7 +101,8 @@ impl Record {
         let (pictures, labels) = self.batch(self.steps);
         let model = Model::new(&graph, trainer.average().unwrap(), &device);
         let logits = model.run(&pictures, "logits", &mut Scratch::default()).unwrap();
-        let loss_of_average = cross_entropy(&logits, &labels, 0.0, 1, &mut vec![0.0; logits.len()]);
+        let loss_of_average =
+            cross_entropy(&logits, &Targets::new(&labels), 0.0, 1, &mut vec![0.0; logits.len()]);
         let average_loss = loss_of_average.sum / labels.len() as f64;
         Curve { loss, grad_norm, average_loss }
     }

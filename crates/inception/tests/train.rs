@@ -37,6 +37,9 @@ impl Engine for Fake {
             return Err(StepError::NotFinite { node: "mixed_5b/b1/0".into(), what: "activation" });
         }
         asked.push((batch.indices.clone(), *options));
+        // Where pictures are mixed all are, and weights lie between those of their classes.
+        assert!(batch.mixed.is_empty() || batch.mixed.len() == batch.len());
+        assert!(batch.weights.is_empty() || batch.weights.iter().all(|weight| (0.4..3.0).contains(weight)));
         Ok(StepReport { loss: 2.0, correct: batch.len() / 2, grad_norm: 1.0 })
     }
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
@@ -210,6 +213,36 @@ fn numbers_that_are_not_finite_lower_the_rate_once_then_stop_with_step_layer_and
     assert_eq!(rows.lines().count(), 3, "{rows}");
 }
 
+#[test]
+fn a_run_ends_when_no_epoch_is_better_for_long() {
+    for (patience, by, expected) in [("1", "top1-error", 3), ("2", "top1-error", 4), ("0", "loss", 6)] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let sets = [("epochs", "6"), ("batch_size", "8"), ("patience", patience), ("best_by", by)];
+        let (mut run, _) = faked(dir.path(), recipe(&sets), &[]);
+        while !run.is_finished() {
+            run.epoch().expect("runs");
+        }
+        assert_eq!(run.epochs().len(), expected);
+        assert_eq!(run.has_lost_patience(), patience != "0");
+        assert_eq!(run.finish().expect("finished").best_epoch, 2);
+    }
+}
+
+/// Both classes of a mixed picture count in their shares, and what was asked for reaches the engine.
+#[test]
+fn batches_are_mixed_weighted_and_balanced_as_the_recipe_says() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let sets =
+        [("mix.mixup", "0.4"), ("class_weights", "balanced"), ("sampling", "balanced"), ("batch_size", "8")];
+    let (mut run, asked) = faked(dir.path(), recipe(&[&sets[..], &[("epochs", "2")]].concat()), &[]);
+    run.epoch().expect("runs");
+    let asked = asked.lock().expect("one thread");
+    let mut seen: Vec<usize> = asked.iter().flat_map(|(indices, _)| indices.clone()).collect();
+    seen.sort();
+    seen.dedup();
+    assert!(seen.len() < 40, "small classes come again");
+}
+
 /// The second and the first epoch are best, in this order; the third is worse.
 #[test]
 fn the_best_epochs_are_kept() {
@@ -358,6 +391,7 @@ fn every_network_overfits_32_pictures() {
             side: 75,
             labels: data.samples.iter().map(|s| s.label).collect(),
             indices: (0..32).collect(),
+            ..Batch::default()
         };
         let wrong = |engine: &mut Cpu| {
             let logits = engine.predict(&batch, Use::Current);

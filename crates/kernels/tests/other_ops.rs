@@ -1,7 +1,7 @@
 //! Pools, batch norm, residual sums and the loss against the naive reference.
 
 use inception_kernels::elementwise;
-use inception_kernels::loss::cross_entropy;
+use inception_kernels::loss::{Mixed, Targets, cross_entropy};
 use inception_kernels::norm::{self, BatchNorm};
 use inception_kernels::pool2d::{AvgEpilogue, PoolShape};
 use inception_kernels::reference::{self, Window};
@@ -191,16 +191,43 @@ fn cross_entropy_matches_the_reference_and_survives_large_logits() {
     let (logits, labels) = (values(3 * 7, 1), [0, 6, 3]);
     for smoothing in [0.0, 0.1] {
         let mut grad = vec![0.0; logits.len()];
-        let loss = cross_entropy(&logits, &labels, smoothing, labels.len(), &mut grad);
+        let loss = cross_entropy(&logits, &Targets::new(&labels), smoothing, labels.len(), &mut grad);
         let (expected, expected_grad) = reference::cross_entropy(&logits, &labels, f64::from(smoothing));
         assert!((loss.sum / 3.0 - expected).abs() < 1e-6, "{} {expected}", loss.sum);
         assert_close(&grad, &expected_grad, 1e-6, "gradient");
         // As a part of a larger batch.
-        cross_entropy(&logits, &labels, smoothing, 6, &mut grad);
+        cross_entropy(&logits, &Targets::new(&labels), smoothing, 6, &mut grad);
         let halved: Vec<f64> = expected_grad.iter().map(|g| g / 2.0).collect();
         assert_close(&grad, &halved, 1e-6, "gradient of a part");
     }
     let mut grad = [0.0; 2];
-    let loss = cross_entropy(&[1000.0, -1000.0], &[1], 0.0, 1, &mut grad);
+    let loss = cross_entropy(&[1000.0, -1000.0], &Targets::new(&[1]), 0.0, 1, &mut grad);
     assert_eq!((loss.sum, loss.correct, grad), (2000.0, 0, [1.0, -1.0]));
+}
+
+/// The loss is linear in the target: a mixed picture has that of both classes in their shares, a weighted one so much of its own.
+#[test]
+fn mixed_and_weighted_pictures_have_the_losses_of_their_parts() {
+    let (logits, labels, others) = (values(3 * 7, 2), [0, 6, 3], [5, 6, 1]);
+    let of = |labels: [u32; 3]| {
+        let mut grad = vec![0.0; logits.len()];
+        let loss = cross_entropy(&logits, &Targets::new(&labels), 0.1, 3, &mut grad);
+        (loss.sum, grad)
+    };
+    let [(sum, grad), (other_sum, other_grad)] = [of(labels), of(others)];
+    let mixed = others.map(|label| Mixed { label, share: 0.3 });
+    let mut found = vec![0.0; logits.len()];
+    let loss =
+        cross_entropy(&logits, &Targets { mixed: &mixed, ..Targets::new(&labels) }, 0.1, 3, &mut found);
+    assert!((loss.sum - (0.7 * sum + 0.3 * other_sum)).abs() < 1e-6);
+    let expected: Vec<f64> =
+        grad.iter().zip(&other_grad).map(|(a, b)| 0.7 * f64::from(*a) + 0.3 * f64::from(*b)).collect();
+    assert_close(&found, &expected, 1e-6, "mixed");
+    let weights = [2.0, 0.0, 0.5];
+    cross_entropy(&logits, &Targets { weights: &weights, ..Targets::new(&labels) }, 0.1, 3, &mut found);
+    let expected: Vec<f64> =
+        grad.iter().enumerate().map(|(i, g)| f64::from(weights[i / 7]) * f64::from(*g)).collect();
+    assert_close(&found, &expected, 1e-6, "weighted");
+    let part = Targets { mixed: &mixed, weights: &weights, ..Targets::new(&labels) }.part(1..3);
+    assert_eq!((part.len(), part.labels, part.weights), (2, &[6, 3][..], &[0.0, 0.5][..]));
 }

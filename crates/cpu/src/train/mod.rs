@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use inception_graph::{After, BN_EPSILON, Graph, NodeId, Op, Param, Role, Weights, stream};
 use inception_kernels::conv::{ConvPlan, Epilogue, GradInput, GradWeight, Operands, Shortcut};
-use inception_kernels::loss::{Loss, cross_entropy};
+use inception_kernels::loss::{Loss, Targets, cross_entropy};
 use inception_kernels::norm::{self, BatchNorm};
 use inception_kernels::pool2d::AvgEpilogue;
 use inception_kernels::{Buffer, Isa, Pool, View, ViewMut, elementwise};
@@ -89,7 +89,7 @@ impl Trained {
 /// Pictures that are computed at a time.
 struct Group<'a> {
     input: &'a [f32],
-    labels: &'a [u32],
+    targets: Targets<'a>,
     /// Pictures of the batch before these.
     before: usize,
     /// Pictures of the batch.
@@ -249,9 +249,21 @@ impl Trainer {
         labels: &[u32],
         options: &StepOptions,
     ) -> Result<StepReport, StepError> {
-        let classes = self.graph.classes();
-        if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
-            return Err(StepError::Label { index, label: labels[index], classes });
+        self.step_towards(input, &Targets::new(labels), options)
+    }
+
+    /// The same with pictures that may be mixed and weighted.
+    pub fn step_towards(
+        &mut self,
+        input: &[f32],
+        targets: &Targets,
+        options: &StepOptions,
+    ) -> Result<StepReport, StepError> {
+        let (classes, labels) = (self.graph.classes(), targets.labels);
+        let mixed = targets.mixed.iter().map(|mixed| mixed.label).enumerate();
+        let mut all = labels.iter().copied().enumerate().chain(mixed);
+        if let Some((index, label)) = all.find(|&(_, label)| label as usize >= classes) {
+            return Err(StepError::Label { index, label, classes });
         }
         let (batch, picture) = (labels.len(), self.graph.nodes()[0].shape.len());
         assert!(batch > 0 && input.len() == batch * picture, "one picture a label");
@@ -259,10 +271,11 @@ impl Trainer {
         self.clock.reset();
         let size = options.micro_batch.map_or(batch, |size| size.get().min(batch));
         let (mut sum, mut correct) = (0.0, 0);
-        for (i, labels) in labels.chunks(size).enumerate() {
-            let before = i * size;
-            let input = &input[before * picture..][..labels.len() * picture];
-            let loss = self.group(&Group { input, labels, before, batch, options })?;
+        for before in (0..batch).step_by(size) {
+            let pictures = before..(before + size).min(batch);
+            let input = &input[before * picture..pictures.end * picture];
+            let targets = targets.part(pictures);
+            let loss = self.group(&Group { input, targets, before, batch, options })?;
             sum += loss.sum;
             correct += loss.correct;
         }
@@ -273,7 +286,7 @@ impl Trainer {
 
     /// Loss of a group; its gradient is added to that of the groups before.
     fn group(&mut self, group: &Group) -> Result<Loss, StepError> {
-        let program = self.prepare(group.labels.len());
+        let program = self.prepare(group.targets.len());
         let mut loss = Loss::default();
         for step in &program.steps {
             if let Some(found) = self.take(step, group) {
@@ -318,7 +331,7 @@ impl Trainer {
             Work::Loss => {
                 let [_, _, a, _, g, ..] = split(&mut self.memory, step);
                 let smoothing = group.options.label_smoothing;
-                return Some(cross_entropy(a, group.labels, smoothing, group.batch, g));
+                return Some(cross_entropy(a, &group.targets, smoothing, group.batch, g));
             }
         }
         None
@@ -327,7 +340,7 @@ impl Trainer {
     fn forward(&mut self, step: &Step, group: &Group) {
         let Device { isa, ref pool, .. } = self.device;
         let Self { graph, layout, plans, nodes, weights, memory, clock, learning, .. } = self;
-        let (id, n) = (step.id, group.labels.len());
+        let (id, n) = (step.id, group.targets.len());
         let (node, kept) = (graph.node(id), &mut nodes[id.0]);
         let target = layout.fused(id).unwrap_or(id);
         let place = layout.place(target);
@@ -409,7 +422,7 @@ impl Trainer {
     fn restore(&mut self, step: &Step, group: &Group) {
         let Device { isa, ref pool, .. } = self.device;
         let Self { graph, layout, nodes, memory, clock, .. } = self;
-        let (id, n) = (step.id, group.labels.len());
+        let (id, n) = (step.id, group.targets.len());
         let node = graph.node(id);
         let [x, y, a, ..] = split(memory, step);
         let a = layout.place(id).view_mut(a, 0..n);
@@ -430,7 +443,7 @@ impl Trainer {
         let [_, y, _, _, g, _, _, scratch] = split(memory, step);
         let ranges = [Role::Gamma, Role::Beta].map(|role| grad.range(kept.param(role)));
         let gradients = grad.data.get_disjoint_mut(ranges).expect("parameters are disjoint");
-        let (y, g) = (View::dense(y, node.shape.c), layout.place(id).view_mut(g, 0..group.labels.len()));
+        let (y, g) = (View::dense(y, node.shape.c), layout.place(id).view_mut(g, 0..group.targets.len()));
         clock.charge(id, Phase::Norm, || {
             kept.norm.grad(pool, isa, y, has_relu(&node.op), g, group.adds(), gradients, scratch);
         });
@@ -439,7 +452,7 @@ impl Trainer {
     fn backward(&mut self, step: &Step, group: &Group) {
         let Device { isa, ref pool, .. } = self.device;
         let Self { graph, layout, plans, nodes, weights, grad, memory, clock, .. } = self;
-        let (id, n, accumulate) = (step.id, group.labels.len(), step.accumulate);
+        let (id, n, accumulate) = (step.id, group.targets.len(), step.accumulate);
         let (node, kept) = (graph.node(id), &mut nodes[id.0]);
         let (place, input) = (layout.place(id), node.inputs[0]);
         let x_place = layout.place(input);
@@ -542,7 +555,7 @@ impl Trainer {
             self.take(step, group);
             let [_, y, a, ..] = split(&mut self.memory, step);
             let target = self.layout.fused(step.id).unwrap_or(step.id);
-            let written = || self.layout.place(target).view(a, 0..group.labels.len());
+            let written = || self.layout.place(target).view(a, 0..group.targets.len());
             let bad = |view: View| (0..view.pixels()).any(|p| !finite(view.pixel(p)));
             if !finite(y) || !a.is_empty() && bad(written()) {
                 return self.not_finite(step.id, "activation");
@@ -566,7 +579,7 @@ impl Group<'_> {
 impl Trained {
     /// Adds the statistics of a group to those of the batch.
     fn remember_statistics(&mut self, group: &Group) {
-        let share = group.labels.len() as f32 / group.batch as f32;
+        let share = group.targets.len() as f32 / group.batch as f32;
         let both = [(&mut self.mean, &self.norm.mean), (&mut self.variance, &self.norm.variance)];
         for (batch, of_group) in both {
             batch.resize(of_group.len(), 0.0);
@@ -583,7 +596,7 @@ impl Trained {
         let mut factor = || if random.random::<f32>() < keep { 1.0 / keep } else { 0.0 };
         (0..group.before * len).for_each(|_| _ = factor());
         self.mask.clear();
-        self.mask.extend((0..group.labels.len() * len).map(|_| factor()));
+        self.mask.extend((0..group.targets.len() * len).map(|_| factor()));
     }
 }
 
@@ -607,7 +620,7 @@ fn activation<'a>(
     let node = graph.node(id);
     match node.op {
         Op::Input => View::dense(group.input, node.shape.c),
-        _ => layout.place(id).view(memory, 0..group.labels.len()),
+        _ => layout.place(id).view(memory, 0..group.targets.len()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::mem::replace;
 
 use inception_graph::Role;
+use inception_kernels::loss::Targets;
 
 use super::{Group, Trainer};
 use crate::step::{Optimizer, StepOptions};
@@ -65,8 +66,13 @@ impl Trainer {
             let input = input?;
             let labels = vec![0; input.len() / picture];
             let count = labels.len() as f64;
-            let group =
-                Group { input: &input, labels: &labels, before: 0, batch: labels.len(), options: &options };
+            let group = Group {
+                input: &input,
+                targets: Targets::new(&labels),
+                before: 0,
+                batch: labels.len(),
+                options: &options,
+            };
             let program = self.prepare(labels.len());
             program.steps[..program.forward()].iter().for_each(|step| _ = self.take(step, &group));
             let fixed = &self.learning.fixed_norms;

@@ -143,6 +143,10 @@ pub struct TrainArgs {
     /// How progress is shown
     #[arg(long, value_enum, value_name = "STYLE", default_value = "auto")]
     progress: Style,
+    /// Write contact sheets into the run's folder first: images.png, each picture as in evaluation and as distorted in the first
+    /// epochs, and mixed.png where pictures are mixed
+    #[arg(long)]
+    save_images: bool,
     /// Print the merged recipe and stop
     #[arg(long)]
     dump_config: bool,
@@ -310,6 +314,9 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
             None => say("nothing was saved yet: the run begins"),
         }
     }
+    if args.save_images {
+        run.save_images()?;
+    }
     while !run.is_finished() {
         if run.epoch()? == Flow::Stopped {
             let folder = run.folder().to_path_buf();
@@ -323,6 +330,12 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         }
     }
     let folder = run.folder().to_path_buf();
+    if run.has_lost_patience() {
+        say(&format!(
+            "ended after {} epochs: none of the last was better (recipe: patience)",
+            run.epochs().len()
+        ));
+    }
     let summary = run.finish()?;
     let best = &summary.epochs[summary.best_epoch - 1];
     say(&format!(

@@ -12,15 +12,21 @@ pub mod feed;
 pub mod folder;
 mod join;
 pub mod loader;
+mod mix;
 pub mod preprocess;
+mod sampling;
 pub mod transform;
 
 pub use cache::Cache;
 pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
+pub use mix::Mix;
 pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};
-pub use transform::Train;
+pub use sampling::{ClassWeights, Sampling};
+pub use transform::{Colour, Train};
+
+use crate::engine::Mixed;
 
 /// A batch as the engines take it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +39,10 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Index of each picture in its data set.
     pub indices: Vec<usize>,
+    /// What each picture was mixed with; empty where none was.
+    pub mixed: Vec<Mixed>,
+    /// How much the loss of each counts; empty where all count alike.
+    pub weights: Vec<f32>,
 }
 
 impl Batch {

@@ -275,6 +275,23 @@ impl Range {
         values.extend(rest.iter().enumerate().map(value));
         values
     }
+
+    /// The bytes nearest to values of the network's input, to be looked at; a picture's own range where that is what they were made
+    /// of.
+    pub fn to_bytes(self, values: &[f32]) -> Vec<u8> {
+        let ends = match self {
+            Range::Prewhiten => {
+                let span = |f: fn(f32, f32) -> f32| values.iter().copied().reduce(f).unwrap_or_default();
+                [[span(f32::min); 3], [span(f32::max).max(span(f32::min) + 1e-6); 3]]
+            }
+            _ => [0.0, 255.0].map(|end| self.values(vec![end; 3]).try_into().unwrap_or([end; 3])),
+        };
+        let byte = |(i, &value): (usize, &f32)| {
+            let [low, high] = ends.map(|end| end[i % 3]);
+            (255.0 * (value - low) / (high - low)).round().clamp(0.0, 255.0) as u8
+        };
+        values.iter().enumerate().map(byte).collect()
+    }
 }
 
 #[cfg(test)]
@@ -292,6 +309,17 @@ mod tests {
         Interpolation::BilinearTf1,
         Interpolation::BilinearPlain,
     ];
+
+    #[test]
+    fn values_become_the_bytes_that_they_were() {
+        let bytes: Vec<u8> = (0..=255).flat_map(|byte| [byte, 255 - byte, byte / 2]).collect();
+        for range in [Range::Signed, Range::Facenet, Range::Inception2015, Range::Imagenet] {
+            assert_eq!(range.to_bytes(&range.of_bytes(&bytes)), bytes, "{range:?}");
+        }
+        let stretched: Vec<u8> = [10, 20, 30, 110, 60, 35].to_vec();
+        let found = Range::Prewhiten.to_bytes(&Range::Prewhiten.of_bytes(&stretched));
+        assert_eq!((found[0], found[3]), (0, 255), "from the least to the largest");
+    }
 
     #[test]
     fn a_picture_of_the_networks_size_stays_as_it_is() {

@@ -27,6 +27,21 @@ pub struct Train {
     pub saturation: f32,
     /// Hue shift from `−h` to `h` turns of the colour circle, at most 0.5.
     pub hue: f32,
+    /// Whose brightness and contrast these are.
+    pub colour: Colour,
+    /// Probability that a rectangle becomes noise.
+    pub erase: f64,
+}
+
+/// Whose colour steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Colour {
+    /// torchvision's: factors, steps in any order, rounded to bytes between them.
+    Jitter,
+    /// Those of Google's Inception trainers: brightness is added, contrast is around the mean of each channel, in one of two orders;
+    /// cut off once, at the end.
+    Tensorflow,
 }
 
 /// A rectangle inside a picture, in pixels and fractions of them.
@@ -51,7 +66,13 @@ impl Train {
         if random.random_bool(self.flip) {
             mirror(&mut pixels, side);
         }
-        self.jitter(&mut pixels, random);
+        match self.colour {
+            Colour::Jitter => self.jitter(&mut pixels, random),
+            Colour::Tensorflow => self.distort(&mut pixels, random),
+        }
+        if random.random_bool(self.erase) {
+            erase(&mut pixels, side, random);
+        }
         Ok(pixels)
     }
 
@@ -71,6 +92,38 @@ impl Train {
         let ratio = (w / h).clamp(self.ratio[0], self.ratio[1]);
         let (cw, ch) = if w / h > ratio { (h * ratio, h) } else { (w, w / ratio) };
         CropBox { x: (w - cw) / 2.0, y: (h - ch) / 2.0, width: cw, height: ch }
+    }
+
+    /// Brightness, saturation, hue, contrast, or brightness, contrast, saturation, hue.
+    fn distort(&self, pixels: &mut [u8], random: &mut Stream) {
+        let order = if random.random_bool(0.5) { [0, 2, 3, 1] } else { [0, 1, 2, 3] };
+        let mut colours: Vec<[f32; 3]> =
+            pixels.as_chunks::<3>().0.iter().map(|p| p.map(|v| f32::from(v) / 255.0)).collect();
+        for step in order {
+            let strength = [self.brightness, self.contrast, self.saturation, self.hue][step];
+            let shift = random.random_range(-strength..=strength);
+            match step {
+                0 => colours.iter_mut().flatten().for_each(|v| *v += shift),
+                1 => {
+                    let count = colours.len().max(1) as f32;
+                    let sum = |c: usize| colours.iter().map(|p| p[c]).sum::<f32>();
+                    let mean = [0, 1, 2].map(|c| sum(c) / count);
+                    let stretch = |p: &mut [f32; 3]| {
+                        p.iter_mut().zip(mean).for_each(|(v, m)| *v = m + (1.0 + shift) * (*v - m));
+                    };
+                    colours.iter_mut().for_each(stretch);
+                }
+                2 => colours
+                    .iter_mut()
+                    .for_each(|p| *p = with_hsv(*p, |[h, s, v]| [h, (s * (1.0 + shift)).clamp(0.0, 1.0), v])),
+                _ => colours
+                    .iter_mut()
+                    .for_each(|p| *p = with_hsv(*p, |[h, s, v]| [wrap(h + 6.0 * shift), s, v])),
+            }
+        }
+        for (to, from) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(colours) {
+            *to = from.map(|v| to_byte(255.0 * v));
+        }
     }
 
     fn jitter(&self, pixels: &mut [u8], random: &mut Stream) {
@@ -124,6 +177,45 @@ fn wrap(x: f32) -> f32 {
         x - 6.0
     } else {
         x
+    }
+}
+
+/// A colour changed as hue (in sextants), saturation and value. Negative components, as brightness leaves them, keep their place: the
+/// value and the saturation are those of TensorFlow's formula, `value = max`, `saturation = (max − min) / max`.
+fn with_hsv(p: [f32; 3], change: impl FnOnce([f32; 3]) -> [f32; 3]) -> [f32; 3] {
+    let [r, g, b] = p;
+    let (high, low) = (r.max(g).max(b), r.min(g).min(b));
+    let range = high - low;
+    if high <= 0.0 || range == 0.0 {
+        return p;
+    }
+    let sextant = if high == r {
+        (g - b) / range
+    } else if high == g {
+        2.0 + (b - r) / range
+    } else {
+        4.0 + (r - g) / range
+    };
+    let [hue, saturation, value] = change([wrap(sextant), range / high, high]);
+    [5.0, 3.0, 1.0].map(|offset| {
+        let k = wrap(offset + hue);
+        value - value * saturation * k.min(4.0 - k).clamp(0.0, 1.0)
+    })
+}
+
+/// Noise in a rectangle of 2 to 33 % of the area, 0.3 to 3.3 times as wide as high; after ten misfits nothing.
+fn erase(pixels: &mut [u8], side: usize, random: &mut Stream) {
+    for _ in 0..10 {
+        let area = random.random_range(0.02..=1.0 / 3.0) * (side * side) as f64;
+        let ratio: f64 = random.random_range(f64::ln(0.3)..=f64::ln(3.3));
+        let [w, h] = [area * ratio.exp(), area / ratio.exp()].map(|square| square.sqrt().round() as usize);
+        if (1..=side).contains(&w) && (1..=side).contains(&h) {
+            let (x, y) = (random.random_range(0..=side - w), random.random_range(0..=side - h));
+            for row in y..y + h {
+                pixels[(row * side + x) * 3..][..w * 3].fill_with(|| random.random());
+            }
+            return;
+        }
     }
 }
 
@@ -193,6 +285,8 @@ mod tests {
         contrast: 0.0,
         saturation: 0.0,
         hue: 0.0,
+        colour: Colour::Jitter,
+        erase: 0.0,
     };
 
     #[test]
@@ -263,6 +357,55 @@ mod tests {
         let mut p = [200, 100, 50];
         turn_hue(&mut p, 1.0);
         assert_eq!(p, [200, 100, 50]);
+    }
+
+    /// By hand: `tf.image`'s formulas on one colour and on two pixels.
+    #[test]
+    fn tensorflows_colours() {
+        let close = |a: [f32; 3], b: [f32; 3]| {
+            a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{a} {b}"))
+        };
+        close(with_hsv([0.8, 0.4, 0.2], |hsv| hsv), [0.8, 0.4, 0.2]);
+        // Half the saturation: every component half way to the largest.
+        close(with_hsv([0.8, 0.4, 0.2], |[h, s, v]| [h, s / 2.0, v]), [0.8, 0.6, 0.5]);
+        // A third of the circle on: red, green, blue change places.
+        close(with_hsv([0.8, 0.4, 0.2], |[h, s, v]| [wrap(h + 2.0), s, v]), [0.2, 0.8, 0.4]);
+        let still = Train { colour: Colour::Tensorflow, ..STILL };
+        let rgb = picture(8, 8);
+        assert_eq!(still.apply(&rgb, 8, &[1]).unwrap(), rgb.pixels, "nothing asked for changes nothing");
+        let mut seen = std::collections::BTreeSet::new();
+        for key in 0..200 {
+            let bright = Train { brightness: 0.1, ..still }
+                .apply(&Rgb { width: 1, height: 1, pixels: vec![100, 100, 250] }, 1, &[key])
+                .unwrap();
+            assert!(bright[0] == bright[1] && (74..=126).contains(&bright[0]), "{bright:?}");
+            assert_eq!(bright[2], (u32::from(bright[0]) + 150).min(255) as u8, "added, then cut off");
+            seen.insert(bright[0]);
+        }
+        assert!(seen.len() > 40 && *seen.first().unwrap() < 78 && *seen.last().unwrap() > 122);
+        // Contrast leaves the mean of a channel where it is.
+        let two = Rgb {
+            width: 2,
+            height: 2,
+            pixels: [[100, 40, 7], [140, 40, 7], [100, 40, 7], [140, 40, 7]].concat(),
+        };
+        let stretched = Train { contrast: 0.5, ..still }.apply(&two, 2, &[5]).unwrap();
+        let (low, high) = (i32::from(stretched[0]), i32::from(stretched[3]));
+        assert!((low + high - 240).abs() <= 1 && (20..=60).contains(&(high - low)), "{stretched:?}");
+        assert_eq!(stretched[1..3], [40, 7]);
+    }
+
+    #[test]
+    fn a_rectangle_is_erased_as_often_as_asked() {
+        let rgb = Rgb { width: 30, height: 30, pixels: vec![7; 2700] };
+        let mut erased = 0;
+        for key in 0..200 {
+            let square = Train { erase: 0.5, ..STILL }.apply(&rgb, 30, &[key]).unwrap();
+            let changed = square.as_chunks::<3>().0.iter().filter(|p| **p != [7; 3]).count();
+            erased += usize::from(changed > 0);
+            assert!(changed == 0 || (10..=330).contains(&changed), "{changed}");
+        }
+        assert!((70..130).contains(&erased), "{erased}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use inception_cpu::{Device, Keep, Learning, Model, Scratch, TrainState, Trainer};
+use inception_cpu::{Device, Keep, Learning, Model, Scratch, Targets, TrainState, Trainer};
 use inception_graph::{Graph, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
@@ -63,7 +63,8 @@ impl Engine for Cpu {
     }
 
     fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
-        self.trainer().step(&batch.pixels, &batch.labels, options)
+        let Batch { pixels, labels, mixed, weights, .. } = batch;
+        self.trainer().step_towards(pixels, &Targets { labels, mixed, weights }, options)
     }
 
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {

@@ -4,7 +4,7 @@ mod cpu;
 mod predictor;
 
 pub use cpu::Cpu;
-pub use inception_cpu::{Keep, Learning, Optimizer, StepError, StepOptions, StepReport, TrainState};
+pub use inception_cpu::{Keep, Learning, Mixed, Optimizer, StepError, StepOptions, StepReport, TrainState};
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;
 pub(crate) use predictor::answer;

@@ -12,6 +12,7 @@ use crate::engine::StepReport;
 use crate::figures::{self, Curve, Figure};
 use crate::metrics::Metrics;
 use crate::progress::{duration, say};
+use crate::recipe::Measure;
 
 /// Sums over the steps of an epoch so far.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -38,9 +39,9 @@ impl Running {
 /// The best epoch so far.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Best {
-    epoch: usize,
+    pub(super) epoch: usize,
     error: f64,
-    loss: f64,
+    merit: (f64, f64),
 }
 
 /// What an epoch came to. Errors are shares, not percent.
@@ -92,9 +93,16 @@ impl EpochReport {
         }
     }
 
-    /// The smaller the better: error, and loss among equal errors.
-    pub(super) fn merit(&self) -> (f64, f64) {
-        (self.eval_top1_error, self.eval_loss)
+    /// The smaller the better. Among equal errors the smaller loss is the better network.
+    pub(super) fn merit(&self, by: Measure) -> (f64, f64) {
+        // What is no number is worse than any.
+        let or_worst = |value: f64| if value.is_finite() { value } else { f64::MAX };
+        let first = match by {
+            Measure::Top1Error => self.eval_top1_error,
+            Measure::Top5Error => self.eval_top5_error,
+            Measure::Loss => self.eval_loss,
+        };
+        (or_worst(first), or_worst(self.eval_loss))
     }
 }
 
@@ -168,9 +176,8 @@ impl Run {
         ]
         .map(|(key, value)| (key.to_string(), value))
         .into();
-        // Among equal errors the smaller loss is the better network.
-        let found = Best { epoch: r.epoch, error: r.eval_top1_error, loss: r.eval_loss };
-        let better = self.at.best.is_none_or(|best| (found.error, found.loss) < (best.error, best.loss));
+        let found = Best { epoch: r.epoch, error: r.eval_top1_error, merit: r.merit(self.recipe.best_by) };
+        let better = self.at.best.is_none_or(|best| found.merit < best.merit);
         let record = json!({
             "kind": "eval",
             "epoch": r.epoch,

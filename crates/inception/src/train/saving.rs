@@ -172,7 +172,8 @@ impl Run {
         let names = ["last.safetensors".into()].into_iter().chain(better.then(|| "best.safetensors".into()));
         let mut names: Vec<String> = names.collect();
         let mut best: Vec<_> = self.at.epochs.iter().collect();
-        best.sort_by(|a, b| a.merit().partial_cmp(&b.merit()).unwrap_or(std::cmp::Ordering::Equal));
+        let by = self.recipe.best_by;
+        best.sort_by(|a, b| a.merit(by).partial_cmp(&b.merit(by)).expect("merits are numbers"));
         let of_epoch = |epoch: usize| format!("epoch-{epoch:04}.safetensors");
         let (now, kept) = (self.at.epochs.len(), self.saving.best);
         let dropped = best.get(kept).map(|epoch| of_epoch(epoch.epoch)).filter(|_| kept > 1);

@@ -139,6 +139,7 @@ pub(super) fn measure(
             side: graph.img_size(),
             labels: (0..batch).map(|i| (i % graph.classes()) as u32).collect(),
             indices: (0..batch).collect(),
+            ..Batch::default()
         }),
     };
     let mut trainer = Trainer::with(graph, Weights::init(graph, 0), device, keep);

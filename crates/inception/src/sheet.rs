@@ -1,0 +1,78 @@
+//! Contact sheets: pictures as the network sees them, to be looked at before a run is paid for.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::data::{Batch, DataError, Dataset, Preprocessing, Train, decode};
+
+/// Pictures of a sheet, and columns: each as in evaluation, then distorted as in the first epochs.
+const ROWS: usize = 8;
+const COLUMNS: usize = 8;
+/// Pixels between two pictures.
+const GAP: usize = 4;
+
+/// Writes RGB bytes as a PNG file.
+pub fn save_png(path: &Path, width: usize, height: usize, pixels: &[u8]) -> Result<()> {
+    let write = || -> Result<()> {
+        let file = BufWriter::new(File::create(path)?);
+        let mut encoder = png::Encoder::new(file, width as u32, height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header()?.write_image_data(pixels)?;
+        Ok(())
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Some pictures of `dataset`, evenly spread: in the first column as evaluation sees them, then as the first epochs of training do.
+/// Those that cannot be read are left out.
+pub fn distortions(
+    path: &Path,
+    dataset: &Dataset,
+    train: &Train,
+    preprocessing: &Preprocessing,
+    side: usize,
+    seed: u64,
+) -> Result<()> {
+    let count = dataset.samples.len();
+    let mut squares = Vec::new();
+    for row in 0..ROWS.min(count) {
+        let index = row * count / ROWS.min(count);
+        let picture = &dataset.samples[index].picture;
+        let rgb = match decode::decode(picture, preprocessing.decoding()) {
+            Ok(rgb) => rgb,
+            Err(DataError::Picture { .. } | DataError::Io { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        squares.push(preprocessing.range.to_bytes(&preprocessing.apply(&rgb, side)?));
+        for epoch in 0..COLUMNS as u64 - 1 {
+            squares.push(train.apply(&rgb, side, &[seed, epoch, index as u64])?);
+        }
+    }
+    save_grid(path, &squares, side)
+}
+
+/// The first pictures of a batch as they go into the network.
+pub fn batch(path: &Path, batch: &Batch, preprocessing: &Preprocessing) -> Result<()> {
+    let len = batch.side * batch.side * 3;
+    let squares = batch.pixels.chunks_exact(len).take(ROWS * COLUMNS);
+    let squares: Vec<_> = squares.map(|pixels| preprocessing.range.to_bytes(pixels)).collect();
+    save_grid(path, &squares, batch.side)
+}
+
+/// Squares in rows on white.
+fn save_grid(path: &Path, squares: &[Vec<u8>], side: usize) -> Result<()> {
+    let columns = COLUMNS.min(squares.len()).max(1);
+    let extent = |count: usize| count * (side + GAP) + GAP;
+    let (width, height) = (extent(columns), extent(squares.len().div_ceil(columns)));
+    let mut pixels = vec![255; width * height * 3];
+    for (i, square) in squares.iter().enumerate() {
+        let (left, top) = (extent(i % columns), extent(i / columns));
+        for (y, row) in square.chunks_exact(side * 3).enumerate() {
+            pixels[((top + y) * width + left) * 3..][..side * 3].copy_from_slice(row);
+        }
+    }
+    save_png(path, width, height, &pixels)
+}
