@@ -54,12 +54,20 @@ pub fn distortions(
     save_grid(path, &squares, side)
 }
 
-/// The first pictures of a batch as they go into the network.
-pub fn batch(path: &Path, batch: &Batch, preprocessing: &Preprocessing) -> Result<()> {
-    let len = batch.side * batch.side * 3;
-    let squares = batch.pixels.chunks_exact(len).take(ROWS * COLUMNS);
-    let squares: Vec<_> = squares.map(|pixels| preprocessing.range.to_bytes(pixels)).collect();
-    save_grid(path, &squares, batch.side)
+/// The first pictures of each batch as they go into the network, a row for a batch.
+pub fn batches(
+    path: &Path,
+    batches: impl Iterator<Item = Result<Batch, DataError>>,
+    preprocessing: &Preprocessing,
+    side: usize,
+) -> Result<()> {
+    let mut squares = Vec::new();
+    for batch in batches.take(ROWS) {
+        let pictures = batch?.pixels;
+        let first = pictures.chunks_exact(side * side * 3).take(COLUMNS);
+        squares.extend(first.map(|pixels| preprocessing.range.to_bytes(pixels)));
+    }
+    save_grid(path, &squares, side)
 }
 
 /// Squares in rows on white.

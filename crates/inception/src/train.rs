@@ -253,7 +253,7 @@ impl Run {
         let (begun, used) = (self.at.running.count, self.at.used);
         let mut now = start;
         while let Some(batch) = batches.next() {
-            let batch = self.prepare(batch?);
+            let batch = self.prepare(batch?, self.at.step);
             let options = self.step_options();
             let taken = match self.engine.train_step(&batch, &options) {
                 Ok(taken) => taken,
@@ -314,8 +314,8 @@ impl Run {
     }
 
     /// A batch as the step takes it: its pictures mixed, its classes weighted.
-    fn prepare(&self, mut batch: Batch) -> Batch {
-        self.recipe.mix.apply(&mut batch, [self.recipe.seed, self.at.step as u64]);
+    fn prepare(&self, mut batch: Batch, step: usize) -> Batch {
+        self.recipe.mix.apply(&mut batch, [self.recipe.seed, step as u64]);
         if !self.factors.is_empty() {
             let factor = |label: u32| self.factors[label as usize];
             let weight = |i: usize| {
@@ -327,16 +327,16 @@ impl Run {
         batch
     }
 
-    /// Contact sheets in the run's folder: distorted pictures in `images.png`, the first batch as it is mixed in `mixed.png`.
+    /// Contact sheets in the run's folder: distorted pictures in `images.png`, the first batches as they are mixed in `mixed.png`.
     pub fn save_images(&self) -> Result<()> {
         let Recipe { train, seed, mix, .. } = &self.recipe;
         let (preprocessing, side) = (&self.metadata.preprocessing, self.engine.graph().img_size());
         let path = self.folder.file("images.png");
         sheet::distortions(&path, &self.train, train, preprocessing, side, *seed)?;
-        if mix.mixup + mix.cutmix > 0.0
-            && let Some(batch) = self.batches(Part::Train).next()
-        {
-            sheet::batch(&self.folder.file("mixed.png"), &self.prepare(batch?), preprocessing)?;
+        if mix.mixup + mix.cutmix > 0.0 {
+            let first = self.batches(Part::Train).zip(self.at.step..);
+            let mixed = first.map(|(batch, step)| Ok(self.prepare(batch?, step)));
+            sheet::batches(&self.folder.file("mixed.png"), mixed, preprocessing, side)?;
         }
         Ok(())
     }

@@ -350,8 +350,8 @@ fn distortions_can_be_looked_at() {
     let place = place();
     let more = ["--experiment", "a", "--save-images", "--set", "mix.cutmix=1", "--set", "train.erase=1"];
     train(&place, &more).expect(0);
-    // 8 pictures in 8 columns, and one batch of 4; 4 pixels around each.
-    for (name, width, height) in [("images.png", 8 * 79 + 4, 8 * 79 + 4), ("mixed.png", 4 * 79 + 4, 83)] {
+    // 8 pictures in 8 columns, and two batches of 4; 4 pixels around each.
+    for (name, width, height) in [("images.png", 8 * 79 + 4, 8 * 79 + 4), ("mixed.png", 8 * 79 + 4, 83)] {
         let sheet = image::open(place.path("out/a").join(name)).unwrap().into_rgb8();
         assert_eq!(sheet.dimensions(), (width, height), "{name}");
         assert_eq!(sheet.get_pixel(0, 0).0, [255; 3]);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inception::data::{
-    Batch, Cache, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Preprocessing, Request, Resize, Rgb,
-    Sample, Train, Transform, shuffled,
+    Batch, Cache, Colour, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Preprocessing, Request,
+    Resize, Rgb, Sample, Train, Transform, shuffled,
 };
 
 const EVAL: Eval = Eval { crop_pct: 1.0, interpolation: Interpolation::Bilinear, resize: Resize::Shorter };
@@ -19,6 +19,8 @@ const TRAIN: Train = Train {
     contrast: 0.2,
     saturation: 0.2,
     hue: 0.05,
+    colour: Colour::Jitter,
+    erase: 0.0,
 };
 
 fn picture(path: &Path, seed: u32) {
