@@ -118,6 +118,7 @@ fn synsets_are_joined_with_imagenets_names() {
         root: "val".into(),
         classes: classes.map(String::from).into(),
         samples: vec![sample(0), sample(1)],
+        groups: Vec::new(),
         ignored: vec![],
     };
     let labels = |classes, count| {

@@ -36,7 +36,7 @@ fn dataset(dir: &Path, count: u32) -> Arc<Dataset> {
         Sample { picture: Picture::File(path), label: i % 3 }
     });
     let samples = samples.collect();
-    Arc::new(Dataset { root: dir.into(), classes: vec![], samples, ignored: vec![] })
+    Arc::new(Dataset { root: dir.into(), classes: vec![], samples, ignored: vec![], groups: vec![] })
 }
 
 fn request(dataset: &Arc<Dataset>, workers: usize) -> Request {

@@ -18,7 +18,7 @@ use crate::exit::{BadData, Exit};
 use crate::metrics::Metrics;
 
 const NOTES: &str = "\
-DATA is a folder with a folder a class, or one with `val/` inside. Classes are joined by name with those of the checkpoint.
+DATA is a folder with a folder a class, or one with `val/` inside, a list (.csv, .tsv, .txt), a tar file or TFRecord shards. Classes are joined by name with those of the checkpoint.
 An error is the share of pictures whose first answer (top-1), or all of whose first five (top-5), are wrong.
 
 Examples:

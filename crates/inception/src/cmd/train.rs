@@ -37,7 +37,8 @@ Examples:
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainArgs {
-    /// Folder with train/ and val/, each with a folder a class; or with class folders, and --val-split
+    /// Folder with train/ and val/, each with a folder a class; or with class folders, and --val-split. Lists (.csv, .tsv, .txt), tar
+    /// files and TFRecord shards, too: docs/training.md
     #[arg(value_name = "DATA", required_unless_present_any = ["dump_config", "data_dir", "resume"])]
     data: Option<PathBuf>,
     /// DATA, by its name in other tools

@@ -23,7 +23,7 @@ pub struct Cache {
 
 #[derive(Default)]
 struct Kept {
-    pictures: HashMap<PathBuf, (Options, Arc<Rgb>)>,
+    pictures: HashMap<(PathBuf, u64), (Options, Arc<Rgb>)>,
     bytes: usize,
 }
 
@@ -40,18 +40,16 @@ impl Cache {
 
     /// `picture`, decoded now or earlier.
     pub(super) fn decode(&self, picture: &Picture, how: Options) -> Result<Arc<Rgb>, DataError> {
-        let path = match picture {
-            Picture::Memory { rgb, .. } => return Ok(rgb.clone()),
-            Picture::File(path) => path,
-        };
-        if let Some((_, rgb)) = self.lock().pictures.get(path).filter(|(kept, _)| *kept == how) {
+        let Some((path, start)) = picture.place() else { return decode(picture, how) };
+        let key = (path.to_path_buf(), start);
+        if let Some((_, rgb)) = self.lock().pictures.get(&key).filter(|(kept, _)| *kept == how) {
             return Ok(rgb.clone());
         }
         let rgb = decode(picture, how)?;
         let mut kept = self.lock();
         let bytes = kept.bytes + rgb.pixels.len();
         if bytes <= self.budget
-            && let Entry::Vacant(place) = kept.pictures.entry(path.clone())
+            && let Entry::Vacant(place) = kept.pictures.entry(key)
         {
             place.insert((how, rgb.clone()));
             kept.bytes = bytes;

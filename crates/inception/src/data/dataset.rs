@@ -1,12 +1,14 @@
 //! Pictures with labels.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use inception_pictures::Rgb;
+use rand::seq::SliceRandom;
 
 use super::error::DataError;
 
@@ -15,6 +17,17 @@ use super::error::DataError;
 pub enum Picture {
     /// A JPEG or PNG file.
     File(PathBuf),
+    /// Bytes of an archive: a member of a tar file, a value of a TFRecord.
+    Part {
+        /// The archive.
+        archive: Arc<Path>,
+        /// The member's name in it.
+        name: String,
+        /// Where its bytes begin.
+        start: u64,
+        /// How many there are.
+        len: u64,
+    },
     /// A picture inside the program.
     Memory {
         /// What to call it in messages.
@@ -29,7 +42,17 @@ impl Picture {
     pub fn name(&self) -> String {
         match self {
             Picture::File(path) => path.display().to_string(),
+            Picture::Part { archive, name, .. } => format!("{}:{name}", archive.display()),
             Picture::Memory { name, .. } => name.clone(),
+        }
+    }
+
+    /// What identifies the file or the part of one that it is read from; `None` for one in memory.
+    pub(super) fn place(&self) -> Option<(&Path, u64)> {
+        match self {
+            Picture::File(path) => Some((path, 0)),
+            Picture::Part { archive, start, .. } => Some((archive, *start)),
+            Picture::Memory { .. } => None,
         }
     }
 }
@@ -54,9 +77,40 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// Files that are no pictures by their extension: never read, always reported.
     pub ignored: Vec<PathBuf>,
+    /// The group of each picture, of which all stay on one side of a split; empty where there are none.
+    pub groups: Vec<u32>,
 }
 
 impl Dataset {
+    /// Pictures under the names of their classes, which are sorted by their bytes, or as numbers where all of them are numbers.
+    pub(super) fn named(root: &Path, pictures: Vec<(Picture, String)>, ignored: Vec<PathBuf>) -> Self {
+        let mut classes: Vec<String> = pictures.iter().map(|(_, class)| class.clone()).collect();
+        classes.sort();
+        classes.dedup();
+        if let Ok(mut numbers) = classes.iter().map(|class| class.parse()).collect::<Result<Vec<u64>, _>>() {
+            numbers.sort();
+            classes.sort_by_key(|class| numbers.binary_search(&class.parse().unwrap_or_default()));
+        }
+        let labels: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+        let label = |class: &String| labels[class.as_str()];
+        let samples =
+            pictures.iter().map(|(picture, class)| Sample { picture: picture.clone(), label: label(class) });
+        let samples = samples.collect();
+        Dataset { root: root.into(), classes, samples, ignored, groups: Vec::new() }
+    }
+
+    /// The pictures for which `keep`, by index.
+    pub(super) fn filtered(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let all = |count: usize| (0..count).filter(|&i| keep(i));
+        Dataset {
+            root: self.root.clone(),
+            classes: self.classes.clone(),
+            samples: all(self.samples.len()).map(|i| self.samples[i].clone()).collect(),
+            groups: all(self.groups.len()).map(|i| self.groups[i]).collect(),
+            ignored: self.ignored.clone(),
+        }
+    }
+
     /// Pictures of each class.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
@@ -111,6 +165,11 @@ impl Dataset {
                     field(path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes());
                     field(&size.to_le_bytes());
                 }
+                Picture::Part { archive, name, start, len } => {
+                    field(archive.file_name().unwrap_or_default().as_encoded_bytes());
+                    field(name.as_bytes());
+                    field(&[start.to_le_bytes(), len.to_le_bytes()].concat());
+                }
                 Picture::Memory { name, rgb } => {
                     field(name.as_bytes());
                     field(&rgb.pixels);
@@ -132,37 +191,67 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Splits one data set: from each class a share `val_share`, at least one picture and never all, goes to `val`.
-    /// A pure function of the seed, the class and the order of its pictures.
+    /// Splits one data set: from each class a share `val_share`, at least one picture and never all, goes to `val`; where there
+    /// are groups, whole groups, to about that share of all pictures. A pure function of the seed and the order of the pictures.
     pub fn stratified(all: Dataset, val_share: f64, seed: u64) -> Result<Splits, DataError> {
-        use rand::seq::SliceRandom;
-        let mut chosen = vec![false; all.samples.len()];
-        for class in 0..all.classes.len() {
-            let mut of_class: Vec<usize> =
-                (0..all.samples.len()).filter(|&i| all.samples[i].label as usize == class).collect();
-            if of_class.len() < 2 {
-                let problem = format!(
-                    "class `{}` has {} picture, too few to split: give it at least 2, or make a val/ folder",
-                    all.classes[class],
-                    of_class.len()
-                );
-                return Err(DataError::Layout { path: all.root, problem });
-            }
-            of_class.shuffle(&mut inception_graph::stream(&[seed, SPLIT, class as u64]));
-            let count = (of_class.len() as f64 * val_share).round() as usize;
-            of_class[..count.clamp(1, of_class.len() - 1)].iter().for_each(|&i| chosen[i] = true);
-        }
-        let part = |val: bool, ignored: Vec<PathBuf>| Dataset {
-            root: all.root.clone(),
-            classes: all.classes.clone(),
-            samples: (0..chosen.len())
-                .filter(|&i| chosen[i] == val)
-                .map(|i| all.samples[i].clone())
-                .collect(),
-            ignored,
+        let chosen = match all.groups.is_empty() {
+            true => by_class(&all, val_share, seed)?,
+            false => by_group(&all, val_share, seed)?,
         };
-        Ok(Splits { train: part(false, all.ignored.clone()), val: part(true, Vec::new()) })
+        let train = all.filtered(|i| !chosen[i]);
+        let val = Dataset { ignored: Vec::new(), ..all.filtered(|i| chosen[i]) };
+        Ok(Splits { train, val })
     }
+}
+
+/// For each picture whether it is held out.
+fn by_class(all: &Dataset, val_share: f64, seed: u64) -> Result<Vec<bool>, DataError> {
+    let mut chosen = vec![false; all.samples.len()];
+    for class in 0..all.classes.len() {
+        let mut of_class: Vec<usize> =
+            (0..all.samples.len()).filter(|&i| all.samples[i].label as usize == class).collect();
+        if of_class.len() < 2 {
+            let problem = format!(
+                "class `{}` has {} picture, too few to split: give it at least 2, or make a val/ folder",
+                all.classes[class],
+                of_class.len()
+            );
+            return Err(DataError::Layout { path: all.root.clone(), problem });
+        }
+        of_class.shuffle(&mut inception_graph::stream(&[seed, SPLIT, class as u64]));
+        let count = (of_class.len() as f64 * val_share).round() as usize;
+        of_class[..count.clamp(1, of_class.len() - 1)].iter().for_each(|&i| chosen[i] = true);
+    }
+    Ok(chosen)
+}
+
+/// The same by whole groups, in a random order until there are enough; a group that would leave a class without a picture to learn from
+/// stays.
+fn by_group(all: &Dataset, val_share: f64, seed: u64) -> Result<Vec<bool>, DataError> {
+    let groups = all.groups.iter().max().map_or(0, |&group| group as usize + 1);
+    let mut members = vec![Vec::new(); groups];
+    all.groups.iter().enumerate().for_each(|(i, &group)| members[group as usize].push(i));
+    let mut order: Vec<usize> = (0..groups).collect();
+    order.shuffle(&mut inception_graph::stream(&[seed, SPLIT]));
+    let (mut chosen, mut held) = (vec![false; all.samples.len()], 0);
+    let (mut left, wanted) = (all.counts(), (all.samples.len() as f64 * val_share).round() as usize);
+    for group in order {
+        let mut after = left.clone();
+        members[group].iter().for_each(|&i: &usize| after[all.samples[i].label as usize] -= 1);
+        if held >= wanted.max(1) || after.contains(&0) {
+            continue;
+        }
+        left = after;
+        held += members[group].len();
+        members[group].iter().for_each(|&i| chosen[i] = true);
+    }
+    if held == 0 {
+        let problem = format!(
+            "its {groups} groups cannot be split: whichever is held out, a class has no other; name the splits in a column `split`"
+        );
+        return Err(DataError::Layout { path: all.root.clone(), problem });
+    }
+    Ok(chosen)
 }
 
 /// Marks the random stream of splits.

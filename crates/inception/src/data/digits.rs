@@ -25,6 +25,7 @@ pub fn digits(seed: u64) -> Result<Splits, DataError> {
         classes: (0..10).map(|d| d.to_string()).collect(),
         samples: samples.collect(),
         ignored: Vec::new(),
+        groups: Vec::new(),
     };
     Splits::stratified(all, 0.2, seed)
 }

@@ -1,5 +1,10 @@
-//! Class folders: a folder a class, in `train/` and `val/` or all in one.
+//! Data sets of any kind by their root, and class folders: a folder a class, in `train/` and `val/` or all in one.
 //!
+//! ```text
+//! root            train/ and val/, each of any kind below; or files with these words in their names: train.csv, val-000.tar
+//! folder          class folders; or shards; or ImageNet's validation pictures
+//! file            a list, a tar file, a TFRecord file
+//! ```
 //! Classes are sorted by the bytes of their names; labels follow the names, never the position in another split. A
 //! picture is a file at any depth in a class's folder whose name ends in `.jpg`, `.jpeg` or `.png` in any case; what it
 //! really holds is decided by its content. Links are followed. Names that start with a dot are skipped; every other file
@@ -10,11 +15,13 @@ use std::{fs, io};
 
 use super::dataset::{Dataset, Picture, Sample, Splits};
 use super::error::DataError;
+use super::list::{self, List};
+use super::{imagenet_val, tar_files, tfrecord};
 
 /// Names of the folder to learn from, in any case.
-const TRAIN: &[&str] = &["train", "training"];
+pub(super) const TRAIN: &[&str] = &["train", "training"];
 /// Names of the folder to judge by, in any case; the first that is there is used.
-const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
+pub(super) const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
 
 /// Opens `root` for training: `train/` and `val/` inside, or class folders of which a share `val_split` is held out.
 pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
@@ -22,29 +29,33 @@ pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Spl
     if let Some(share) = val_split.filter(|share| !(*share > 0.0 && *share < 1.0)) {
         return layout(format!("--val-split {share} is not a share: expected more than 0 and less than 1"));
     }
+    if list::is(root) && root.is_file() {
+        let splits = List::open(root)?.splits(root, val_split, seed)?;
+        return Ok(Splits { train: with_classes(splits.train)?, val: splits.val });
+    }
     match (split(root, TRAIN)?, split(root, VAL)?) {
         (Some(train), None) => match val_split {
             Some(share) => Splits::stratified(for_training(&train)?, share, seed),
             None => layout(format!(
-                "has {}/ but no val/ folder: add one, or give --val-split 0.1 to hold out a tenth of the training pictures",
-                last_name(&train)
+                "has {} but no val/ folder or val file: add one, or give --val-split 0.1 to hold out a tenth of the training pictures",
+                train.name()
             )),
         },
         (Some(train), Some(val)) if val_split.is_some() => layout(format!(
-            "has {0}/ and {1}/, so --val-split would be ignored: leave it out, or point at {0}/ alone",
-            last_name(&train),
-            last_name(&val)
+            "has {0} and {1}, so --val-split would be ignored: leave it out, or point at {0} alone",
+            train.name(),
+            val.name()
         )),
         (Some(train), Some(val)) => {
             let train = for_training(&train)?;
-            let val = open(&val)?.join_train(&train)?;
+            let val = val.open()?.join_train(&train)?;
             Ok(Splits { train, val })
         }
         (None, Some(val)) => {
-            layout(format!("has {}/ but no train/ folder: nothing to learn from", last_name(&val)))
+            layout(format!("has {} but no train/ folder or train file: nothing to learn from", val.name()))
         }
         (None, None) => {
-            let all = for_training(root)?;
+            let all = for_training(&Split::One(root.into()))?;
             match val_split {
                 Some(share) => Splits::stratified(all, share, seed),
                 None => layout(
@@ -58,8 +69,11 @@ pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Spl
 
 /// Opens `root` for evaluation: its `val/` folder if it has one, else its class folders.
 pub fn open_single(root: &Path) -> Result<Dataset, DataError> {
+    if list::is(root) && root.is_file() {
+        return List::open(root)?.into_val(root);
+    }
     match split(root, VAL)? {
-        Some(val) => open(&val),
+        Some(val) => val.open(),
         None => open(root),
     }
 }
@@ -88,9 +102,13 @@ pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// A split whose classes are the authority: two at least, none of them empty.
-fn for_training(root: &Path) -> Result<Dataset, DataError> {
-    let data = open(root)?;
-    let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
+fn for_training(split: &Split) -> Result<Dataset, DataError> {
+    with_classes(split.open()?)
+}
+
+fn with_classes(data: Dataset) -> Result<Dataset, DataError> {
+    let root = data.root.clone();
+    let layout = |problem: String| Err(DataError::Layout { path: root, problem });
     let counts = data.counts();
     let empty = |(class, &count): (&String, &usize)| (count == 0).then(|| class.clone());
     let empty: Vec<String> = data.classes.iter().zip(&counts).filter_map(empty).collect();
@@ -108,11 +126,85 @@ fn for_training(root: &Path) -> Result<Dataset, DataError> {
     }
 }
 
-/// One split: class folders with pictures at any depth inside them, in one of them at the least.
+/// Where a split lies.
+enum Split {
+    /// A folder, a list or an archive.
+    One(PathBuf),
+    /// Several files of one kind.
+    Shards(Vec<PathBuf>),
+}
+
+impl Split {
+    /// What it is called, for messages.
+    fn name(&self) -> String {
+        match self {
+            Split::One(path) => format!("{}/", last_name(path)),
+            Split::Shards(paths) => paths.first().map(|path| last_name(path)).unwrap_or_default(),
+        }
+    }
+
+    fn open(&self) -> Result<Dataset, DataError> {
+        match self {
+            Split::One(path) => open(path),
+            Split::Shards(paths) => {
+                let root = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+                files(root, paths)
+            }
+        }
+    }
+}
+
+/// Whether a file of this name holds pictures of several classes.
+fn is_collection(path: &Path) -> bool {
+    list::is(path) || tar_files::is(path) || tfrecord::is(path)
+}
+
+/// The pictures of files of one kind.
+fn files(root: &Path, paths: &[PathBuf]) -> Result<Dataset, DataError> {
+    if paths.iter().all(|path| tar_files::is(path)) {
+        return tar_files::open(root, paths);
+    }
+    if paths.iter().all(|path| tfrecord::is(path)) {
+        return tfrecord::open(root, paths);
+    }
+    match paths {
+        [path] if list::is(path) => List::open(path)?.into_val(path),
+        _ => {
+            let names: Vec<String> = paths.iter().take(3).map(|path| last_name(path)).collect();
+            let problem =
+                format!("has files of several kinds for one split: {}; leave those of one", names.join(", "));
+            Err(DataError::Layout { path: root.into(), problem })
+        }
+    }
+}
+
+/// One split: a list, an archive, or class folders with pictures at any depth inside them, in one of them at the least. A folder
+/// without class folders may hold shards, or ImageNet's validation pictures.
 fn open(root: &Path) -> Result<Dataset, DataError> {
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
+    if root.is_file() && is_collection(root) {
+        return files(root, &[root.to_path_buf()]);
+    }
     let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
     if folders.is_empty() {
+        let shards =
+            |is: fn(&Path) -> bool| files.iter().filter(|file| is(file)).cloned().collect::<Vec<_>>();
+        for (is, open) in [
+            (tar_files::is as fn(&Path) -> bool, tar_files::open as fn(&Path, &[PathBuf]) -> _),
+            (tfrecord::is, tfrecord::open),
+        ] {
+            let shards = shards(is);
+            if !shards.is_empty() {
+                let others = files.into_iter().filter(|file| !is(file)).collect::<Vec<_>>();
+                let mut data = open(root, &shards)?;
+                data.ignored.extend(others);
+                return Ok(data);
+            }
+        }
+        let (flat, others): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| is_picture(file));
+        if imagenet_val::is(&flat) {
+            return imagenet_val::open(root, flat, others);
+        }
         let pictures = files.iter().filter(|f| is_picture(f)).count();
         return layout(match (files.len(), pictures) {
             (0, _) => "is empty: expected a folder a class, with pictures inside".into(),
@@ -122,7 +214,13 @@ fn open(root: &Path) -> Result<Dataset, DataError> {
             ),
         });
     }
-    let mut data = Dataset { root: root.into(), classes: Vec::new(), samples: Vec::new(), ignored: files };
+    let mut data = Dataset {
+        root: root.into(),
+        classes: Vec::new(),
+        samples: Vec::new(),
+        ignored: files,
+        groups: Vec::new(),
+    };
     for (label, folder) in (0..).zip(&folders) {
         let Some(name) = folder.file_name().and_then(|n| n.to_str()) else {
             let problem = "the folder's name is not UTF-8, so it cannot name a class: rename it".into();
@@ -160,31 +258,48 @@ fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut dyn FnMut(PathBuf))
     Ok(())
 }
 
-fn is_picture(path: &Path) -> bool {
+pub(super) fn is_picture(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
 }
 
 /// The folder of `root` with the first of `names`. One that holds pictures itself, alone among folders of other names,
 /// is no split but a class: trains beside cars.
-fn split(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
-    let folders: Vec<_> = entries(root)?.into_iter().filter(|path| path.is_dir()).collect();
+fn split(root: &Path, names: &[&str]) -> Result<Option<Split>, DataError> {
+    if root.is_file() {
+        return Ok(None);
+    }
+    let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
     let named = |names: &[&str], path: &Path| names.contains(&last_name(path).to_lowercase().as_str());
     let Some(split) = names.iter().find_map(|name| folders.iter().find(|f| named(&[name], f))) else {
-        return Ok(None);
+        // Lists and shards are told by a word of their names: train.csv, imagenet-train-000.tar, validation-00000-of-00128.
+        let words = |path: &Path| -> Vec<String> {
+            let name = last_name(path).to_lowercase();
+            name.split(['.', '-', '_']).map(str::to_string).collect()
+        };
+        let shards = |name: &&str| {
+            let named = |path: &&PathBuf| is_collection(path) && words(path).iter().any(|word| word == name);
+            let found: Vec<PathBuf> = files.iter().filter(named).cloned().collect();
+            (!found.is_empty()).then_some(Split::Shards(found))
+        };
+        // Beside class folders a file called so may be about anything, unless there is one to learn from.
+        // Beside pictures it is about these.
+        let flat = files.iter().any(|file| is_picture(file));
+        let meant = !flat && folders.is_empty() || TRAIN.iter().any(|name| shards(name).is_some());
+        return Ok(if meant { names.iter().find_map(shards) } else { None });
     };
     let splits = folders.iter().filter(|f| named(TRAIN, f) || named(VAL, f)).count();
     let is_class =
         splits == 1 && folders.len() > 1 && entries(split)?.iter().any(|f| f.is_file() && is_picture(f));
-    Ok((!is_class).then(|| split.clone()))
+    Ok((!is_class).then(|| Split::One(split.clone())))
 }
 
-fn last_name(path: &Path) -> String {
+pub(super) fn last_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Visible entries of a folder, sorted by the bytes of their names.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let io = |source: io::Error| {
         let source = match source.kind() {
             kind @ io::ErrorKind::NotFound => io::Error::new(kind, "no such folder: check how it is spelt"),
@@ -193,7 +308,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
         DataError::Io { path: folder.into(), source }
     };
     if folder.is_file() {
-        let problem = "is a file: expected a folder with a folder a class".into();
+        let problem = "is a file: expected a folder with a folder a class, a list (.csv, .tsv, .txt), a .tar or .tfrecord file".into();
         return Err(DataError::Layout { path: folder.into(), problem });
     }
     let mut paths = Vec::new();

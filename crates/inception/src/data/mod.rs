@@ -10,11 +10,15 @@ pub mod digits;
 mod error;
 pub mod feed;
 pub mod folder;
+mod imagenet_val;
 mod join;
+mod list;
 pub mod loader;
 mod mix;
 pub mod preprocess;
 mod sampling;
+mod tar_files;
+mod tfrecord;
 pub mod transform;
 
 pub use cache::Cache;

@@ -77,6 +77,7 @@ mod tests {
             classes: (0..counts.len()).map(|c| c.to_string()).collect(),
             samples: counts.iter().enumerate().flat_map(|(c, &n)| (0..n).map(move |_| sample(c))).collect(),
             ignored: Vec::new(),
+            groups: Vec::new(),
         }
     }
 

@@ -73,6 +73,7 @@ impl Batches {
             classes: (0..graph.classes()).map(|class| class.to_string()).collect(),
             samples: files.iter().enumerate().map(sample).collect(),
             ignored: Vec::new(),
+            groups: Vec::new(),
         };
         let request = Request {
             order: (0..files.len()).cycle().take(files.len().next_multiple_of(batch) * EPOCHS).collect(),
