@@ -4,13 +4,56 @@
 use serde::Serialize;
 
 use crate::data::Batch;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, log_sum_exp, top_k};
+
+/// Mistakes that are kept.
+const WORST: usize = 12;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Sums over all pictures.
     pub metrics: Metrics,
+    /// The wrong answers with the largest losses, the worst first; none to a picture with a logit that is no finite number.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// A wrong answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    /// Index of the picture in its data set.
+    pub index: usize,
+    /// Its class.
+    pub label: usize,
+    /// The class answered.
+    pub answer: usize,
+    /// Probability of the answer, 0 to 1.
+    pub probability: f64,
+    /// Cross-entropy of the label.
+    pub loss: f64,
+    /// The picture as the network saw it, `[side, side, 3]`.
+    pub pixels: Vec<f32>,
+}
+
+/// Adds the mistakes of a batch to the worst so far; the earlier picture comes first among equals.
+fn keep_worst(worst: &mut Vec<Mistake>, batch: &Batch, logits: &[f32]) {
+    let (classes, square) = (logits.len() / batch.len().max(1), batch.side * batch.side * 3);
+    for (i, row) in logits.chunks_exact(classes.max(1)).enumerate() {
+        let (label, answer) = (batch.labels[i] as usize, top_k(row, 1)[0]);
+        if answer == label || row.iter().any(|v| !v.is_finite()) {
+            continue;
+        }
+        let sum = log_sum_exp(row);
+        let loss = sum - f64::from(row[label]);
+        let place = worst.partition_point(|other| other.loss >= loss);
+        if place < WORST {
+            let pixels = batch.pixels[i * square..][..square].to_vec();
+            let probability = (f64::from(row[answer]) - sum).exp();
+            worst.truncate(WORST - 1);
+            worst
+                .insert(place, Mistake { index: batch.indices[i], label, answer, probability, loss, pixels });
+        }
+    }
 }
 
 /// One class of an [`Evaluation`], as it is written to JSON.
@@ -55,10 +98,48 @@ pub fn evaluate<E>(
     batches: impl IntoIterator<Item = Result<Batch, E>>,
 ) -> Result<Evaluation, E> {
     assert!(classes > 0, "no classifier to be judged by labels");
-    let mut metrics = Metrics::new(classes);
+    let (mut metrics, mut mistakes) = (Metrics::new(classes), Vec::new());
     for batch in batches {
         let batch = batch?;
-        metrics.add(&predict(&batch), &batch.labels);
+        let logits = predict(&batch);
+        metrics.add(&logits, &batch.labels);
+        keep_worst(&mut mistakes, &batch, &logits);
     }
-    Ok(Evaluation { metrics })
+    Ok(Evaluation { metrics, mistakes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_mistakes_are_kept_with_their_pictures() {
+        // 40 pictures of one pixel; picture i has the value i, and its label's logit is -(i * 7 % 40), so that every seventh is
+        // about as bad; picture 0 is right, picture 3 has no finite answer.
+        let batch = |from: usize| Batch {
+            pixels: (from..from + 10).flat_map(|i| [i as f32; 3]).collect(),
+            side: 1,
+            labels: vec![1; 10],
+            indices: (from..from + 10).collect(),
+            ..Batch::default()
+        };
+        let row = |&i: &usize| match i {
+            0 => [0.0, 1.0],
+            3 => [f32::NAN, 0.0],
+            i => [0.0, -((i * 7 % 40) as f32)],
+        };
+        let predict = |batch: &Batch| batch.indices.iter().flat_map(row).collect();
+        let batches = (0..4).map(|k| Ok::<_, ()>(batch(10 * k)));
+        let found = evaluate(2, predict, batches).expect("no batch fails");
+        assert_eq!((found.metrics.top1_errors(), found.mistakes.len()), (39, WORST));
+        let mut expected: Vec<usize> = (1..40).filter(|&i| i != 3).collect();
+        expected.sort_by_key(|i| std::cmp::Reverse(i * 7 % 40));
+        for (mistake, &i) in found.mistakes.iter().zip(&expected) {
+            let margin = (i * 7 % 40) as f64;
+            assert_eq!((mistake.index, mistake.label, mistake.answer), (i, 1, 0));
+            assert_eq!(mistake.pixels, [i as f32; 3]);
+            assert!((mistake.probability - 1.0 / (1.0 + (-margin).exp())).abs() < 1e-12);
+            assert!((mistake.loss - (1.0 + margin.exp()).ln()).abs() < 1e-9);
+        }
+    }
 }

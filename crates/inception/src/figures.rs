@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use plotters::prelude::*;
 
+use crate::run_dir::replace;
+
 /// One curve of a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
@@ -32,6 +34,11 @@ const SIZE: (u32, u32) = (860, 430);
 
 /// Draws `figures` below each other into the file `path`.
 pub fn draw(path: &Path, figures: &[Figure]) -> Result<()> {
+    replace(path, svg(figures)?.as_bytes())
+}
+
+/// Draws `figures` below each other.
+pub fn svg(figures: &[Figure]) -> Result<String> {
     let mut svg = String::new();
     let whole = (SIZE.0, SIZE.1 * figures.len().max(1) as u32);
     {
@@ -42,9 +49,7 @@ pub fn draw(path: &Path, figures: &[Figure]) -> Result<()> {
         }
         area.present().context("drawing")?;
     }
-    let temporary = path.with_extension("svg.tmp");
-    std::fs::write(&temporary, svg).with_context(|| format!("writing {}", temporary.display()))?;
-    std::fs::rename(&temporary, path).with_context(|| format!("writing {}", path.display()))
+    Ok(svg)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;

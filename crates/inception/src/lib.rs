@@ -19,5 +19,6 @@ pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
 pub mod sheet;
+pub mod tensorboard;
 pub mod train;
 pub mod weights;

@@ -1,6 +1,7 @@
 //! A run is a folder that is never overwritten, by one process at a time.
 //!
-//! `recipe.toml` (all values), `env.json`, `log.jsonl` (an object a line), `summary.csv` (timm's columns), checkpoints, `curves.svg`.
+//! `recipe.toml` (all values), `env.json`, `log.jsonl` (an object a line), `summary.csv` (timm's columns), checkpoints, `curves.svg`,
+//! `report.html` (one page with all that is known), `events.out.tfevents.*` (for TensorBoard, one a process).
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -43,9 +44,7 @@ impl RunDir {
         write(&path.join("env.json"), format!("{env:#}\n").as_bytes())?;
         write(&path.join("log.jsonl"), b"")?;
         write(&path.join("summary.csv"), SUMMARY.as_bytes())?;
-        let (half, whole) = (path.join(".recipe.toml.tmp"), path.join("recipe.toml"));
-        write(&half, recipe.as_bytes())?;
-        fs::rename(&half, &whole).with_context(|| format!("writing {}", whole.display()))?;
+        replace(&path.join("recipe.toml"), recipe.as_bytes())?;
         Self::open(path)
     }
 
@@ -130,6 +129,18 @@ fn append(file: &mut File, line: &str) -> std::io::Result<()> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Writes a file by way of a neighbour, so that a reader never sees half of one.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let half = path.with_file_name(format!(".{name}.tmp"));
+    let written = fs::write(&half, bytes).and_then(|()| fs::rename(&half, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&half);
+    }
+    written.with_context(|| format!("writing {}", path.display()))
 }
 
 /// What a run was made with: version, machine, command.

@@ -1,12 +1,13 @@
 //! Contact sheets: pictures as the network sees them, to be looked at before a run is paid for.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use inception_pictures::{Filter, Resize};
 
-use crate::data::{Batch, DataError, Dataset, Preprocessing, Train, decode};
+use crate::data::{Batch, DataError, Dataset, Preprocessing, Range, Rgb, Train, decode};
 
 /// Pictures of a sheet, and columns: each as in evaluation, then distorted as in the first epochs.
 const ROWS: usize = 8;
@@ -16,14 +17,26 @@ const GAP: usize = 4;
 
 /// Writes RGB bytes as a PNG file.
 pub fn save_png(path: &Path, width: usize, height: usize, pixels: &[u8]) -> Result<()> {
-    let write = || -> Result<()> {
-        let file = BufWriter::new(File::create(path)?);
-        let mut encoder = png::Encoder::new(file, width as u32, height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.write_header()?.write_image_data(pixels)?;
-        Ok(())
-    };
+    let write = || -> Result<()> { encode(BufWriter::new(File::create(path)?), width, height, pixels) };
     write().with_context(|| format!("writing {}", path.display()))
+}
+
+fn encode(to: impl Write, width: usize, height: usize, pixels: &[u8]) -> Result<()> {
+    let mut encoder = png::Encoder::new(to, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header()?.write_image_data(pixels)?;
+    Ok(())
+}
+
+/// A picture as the network takes it, `[side, side, 3]`, as a PNG file of at most `largest` pixels a side.
+pub fn thumbnail(pixels: &[f32], side: usize, range: Range, largest: usize) -> Result<Vec<u8>> {
+    let mut square = Rgb { width: side, height: side, pixels: range.to_bytes(pixels) };
+    if side > largest {
+        square = Resize::new(largest, largest, Filter::Bilinear).apply(&square)?;
+    }
+    let mut file = Vec::new();
+    encode(&mut file, square.width, square.height, &square.pixels)?;
+    Ok(file)
 }
 
 /// Some pictures of `dataset`, evenly spread: in the first column as evaluation sees them, then as the first epochs of training do.
@@ -83,4 +96,26 @@ fn save_grid(path: &Path, squares: &[Vec<u8>], side: usize) -> Result<()> {
         }
     }
     save_png(path, width, height, &pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbnail_is_the_picture_or_a_smaller_one() {
+        // Left black, right a colour: so it stays when it shrinks.
+        let bytes: Vec<u8> =
+            (0..10 * 10).flat_map(|i| if i % 10 < 5 { [0; 3] } else { [250, 100, 5] }).collect();
+        let pixels: Vec<f32> = bytes.iter().map(|&byte| (f32::from(byte) - 127.5) / 127.5).collect();
+        for (largest, side) in [(10, 10), (128, 10), (4, 4)] {
+            let file = thumbnail(&pixels, 10, Range::Signed, largest).expect("encoded");
+            let picture = image::load_from_memory(&file).expect("a PNG file").into_rgb8();
+            assert_eq!(picture.dimensions(), (side, side));
+            assert_eq!(
+                (picture.get_pixel(0, side / 2).0, picture.get_pixel(side - 1, 0).0),
+                ([0; 3], [250, 100, 5])
+            );
+        }
+    }
 }

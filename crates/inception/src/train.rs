@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! for epoch:  for batch:  lr = schedule(step);  engine.train_step;  log;  save the state from time to time
-//!             evaluate the average weights on val;  save last, and best where it is;  log, summary, curves
+//!             evaluate the average weights on val;  save last, and best where it is;  log, summary, curves, report
 //! ```
 //! A run that goes on from a state takes the steps that it would have taken, bit by bit: batches, distortions and rates are
 //! functions of the seed and of where it stands.
 
+mod html;
 mod learning;
+mod page;
 mod report;
 mod saving;
 mod start;
@@ -31,7 +33,9 @@ use crate::progress::{Progress, Style};
 use crate::recipe::{NormMode, Recipe};
 use crate::run_dir::RunDir;
 use crate::sheet;
+use crate::tensorboard::Events;
 
+use html::Judged;
 pub use learning::learning;
 use report::Running;
 pub use report::{EpochReport, Summary};
@@ -100,6 +104,9 @@ pub struct Run {
     saved: Instant,
     /// Why the latest weights are not on the disk, if they are not.
     unsaved: Option<String>,
+    events: Events,
+    /// The evaluation that the report shows in detail.
+    judged: Option<Judged>,
 }
 
 /// Training pictures that running statistics are measured on.
@@ -189,6 +196,7 @@ impl Run {
             engine,
             workers,
             log_interval,
+            events: Events::new(folder.path()),
             folder,
             saving,
             factors,
@@ -196,6 +204,7 @@ impl Run {
             at: Position::default(),
             saved: Instant::now(),
             unsaved: None,
+            judged: None,
         };
         run.check_space()?;
         Ok(run)
@@ -242,7 +251,7 @@ impl Run {
             seconds + start.elapsed(),
         );
         (self.at.running, self.at.used) = (Running::default(), 0);
-        self.finish_epoch(report)?;
+        self.finish_epoch(report, found)?;
         self.save_state()?;
         Ok(Flow::Done)
     }

@@ -1,4 +1,4 @@
-//! What a run tells: log records, the summary, curves, the line after an epoch.
+//! What a run tells: log records, events, the summary, curves, a page, the line after an epoch.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Run;
 use crate::data::Skipped;
 use crate::engine::StepReport;
-use crate::figures::{self, Curve, Figure};
+use crate::evaluate::Evaluation;
 use crate::metrics::Metrics;
 use crate::progress::{duration, say};
 use crate::recipe::Measure;
@@ -152,22 +152,33 @@ impl Run {
         rate: f64,
         wait: f64,
     ) -> Result<()> {
+        let top1_error = 1.0 - taken.correct as f64 / pictures as f64;
         let record = json!({
             "kind": "step",
             "epoch": self.at.epochs.len() + 1,
             "step": self.at.step,
             "lr": lr,
             "loss": taken.loss,
-            "top1_error": 1.0 - taken.correct as f64 / pictures as f64,
+            "top1_error": top1_error,
             "grad_norm": taken.grad_norm,
             "images_per_s": rate,
             "data_wait": wait,
         });
-        self.folder.log(&record)
+        self.folder.log(&record)?;
+        let scalars = [
+            ("train/loss", f64::from(taken.loss)),
+            ("train/top1_error", top1_error),
+            ("train/lr", f64::from(lr)),
+            ("train/grad_norm", f64::from(taken.grad_norm)),
+            ("train/images_per_s", rate),
+            ("train/data_wait", wait),
+        ];
+        let told = self.events.add(self.at.step, &scalars);
+        self.judge(told)
     }
 
     /// Saves, logs and draws what an epoch came to.
-    pub(super) fn finish_epoch(&mut self, report: EpochReport) -> Result<()> {
+    pub(super) fn finish_epoch(&mut self, report: EpochReport, found: Evaluation) -> Result<()> {
         let r = &report;
         self.metadata.metrics = [
             ("eval_loss", r.eval_loss),
@@ -176,8 +187,8 @@ impl Run {
         ]
         .map(|(key, value)| (key.to_string(), value))
         .into();
-        let found = Best { epoch: r.epoch, error: r.eval_top1_error, merit: r.merit(self.recipe.best_by) };
-        let better = self.at.best.is_none_or(|best| found.merit < best.merit);
+        let now = Best { epoch: r.epoch, error: r.eval_top1_error, merit: r.merit(self.recipe.best_by) };
+        let better = self.at.best.is_none_or(|best| now.merit < best.merit);
         let record = json!({
             "kind": "eval",
             "epoch": r.epoch,
@@ -196,13 +207,26 @@ impl Run {
         let row = [r.train_loss, r.eval_loss, percent(r.eval_top1_error), percent(r.eval_top5_error), r.lr];
         self.folder.log(&record)?;
         self.folder.summarize(&row, r.epoch)?;
+        let scalars = [
+            ("eval/loss", r.eval_loss),
+            ("eval/top1_error", r.eval_top1_error),
+            ("eval/top5_error", r.eval_top5_error),
+        ];
+        let told = self.events.add(r.step, &scalars);
         self.at.epochs.push(report);
         if better {
-            self.at.best = Some(found);
+            self.at.best = Some(now);
         }
         self.save_weights(better)?;
-        self.draw()?;
-        let (r, best) = (&self.at.epochs[self.at.epochs.len() - 1], self.at.best.unwrap_or(found));
+        self.judge(told)?;
+        // The best epoch is shown, or the latest where the best was in another process.
+        let best = self.at.best.unwrap_or(now).epoch;
+        if better || self.judged.as_ref().is_none_or(|judged| judged.epoch != best) {
+            self.judged = Some(self.pictured(found)?);
+        }
+        let written = self.draw();
+        self.judge(written)?;
+        let (r, best) = (&self.at.epochs[self.at.epochs.len() - 1], self.at.best.unwrap_or(now));
         let line = format!(
             "epoch {}/{}  loss {:.3}  train error {:.1} %  val loss {:.3}  top-1 error {:.2} %  top-5 error {:.2} %  (best {:.2} % at {})  {}",
             r.epoch,
@@ -220,31 +244,6 @@ impl Run {
         Ok(())
     }
 
-    fn draw(&self) -> Result<()> {
-        let curve = |name: &str, value: fn(&EpochReport) -> f64| Curve {
-            name: name.into(),
-            points: self.at.epochs.iter().map(|e| (e.step as f64, value(e))).collect(),
-        };
-        let net = &self.metadata.net;
-        let errors = Figure {
-            title: format!("{net}: top-1 error"),
-            y_label: "top-1 error, %".into(),
-            curves: vec![
-                curve("training, distorted pictures", |e| 100.0 * e.train_top1_error),
-                curve("validation", |e| 100.0 * e.eval_top1_error),
-            ],
-        };
-        let losses = Figure {
-            title: format!("{net}: cross-entropy"),
-            y_label: "loss".into(),
-            curves: vec![
-                curve("training, smoothed labels", |e| e.train_loss),
-                curve("validation", |e| e.eval_loss),
-            ],
-        };
-        figures::draw(&self.folder.file("curves.svg"), &[errors, losses])
-    }
-
     pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) {
         let new: Vec<Skipped> = skipped.iter().filter(|s| !self.at.skipped.contains(s)).cloned().collect();
         new.iter().for_each(|s| self.progress.line(&format!("left out: {}: {}", s.name, s.reason)));
@@ -254,6 +253,11 @@ impl Run {
     /// Ends the run: the number of pictures left out goes to the log, and all that is known comes back.
     pub fn finish(mut self) -> Result<Summary> {
         self.progress.finish();
+        // A report of another process is not replaced by one that knows less.
+        if self.judged.is_some() || !self.folder.file("report.html").exists() {
+            let written = self.draw();
+            self.judge(written)?;
+        }
         let skipped = &self.at.skipped;
         if !skipped.is_empty() {
             self.folder.log(&json!({ "kind": "skipped", "count": skipped.len(), "pictures": skipped }))?;

@@ -91,6 +91,7 @@ impl Run {
         self.engine.set_state(state);
         self.progress.start_at(position.step * self.recipe.batch_size);
         self.at = position;
+        self.events.go_on_after(self.at.step);
         self.folder.log(&json!({ "kind": "resume", "step": self.at.step, "env": env }))?;
         Ok(Some(self.at.step))
     }
@@ -195,7 +196,7 @@ impl Run {
     }
 
     /// What the failure of a save means for the run.
-    fn judge(&mut self, saved: Result<()>) -> Result<()> {
+    pub(super) fn judge(&mut self, saved: Result<()>) -> Result<()> {
         match (saved, self.saving.on_error) {
             (Err(error), OnSaveError::Continue) => {
                 self.progress.line(&format!("{}; going on", crate::exit::message(&error)));
@@ -236,6 +237,7 @@ impl Run {
         let logged = [self.folder.lengths()?[0], position.logged[1]];
         self.folder.cut(logged)?;
         self.at = super::state::Position { lr_factor: position.lr_factor * LOWER, ..position };
+        self.events.go_on_after(self.at.step);
         self.progress.start_at(self.at.step * self.recipe.batch_size);
         self.progress.line(&format!(
             "step {step} of epoch {epoch}: {trouble}; back to the state after step {} with {LOWER} of the rate, once",
