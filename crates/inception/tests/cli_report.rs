@@ -59,7 +59,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
         (0..8).for_each(|_| crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 });
     }
     let crc = !crc;
-    (crc >> 15 | crc << 17).wrapping_add(0xa282_ead8)
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 /// Number and content of each field of a protobuf message; numbers as 8 bytes.

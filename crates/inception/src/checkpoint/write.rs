@@ -62,7 +62,7 @@ pub fn save_with(
     seal_and_write(path, texts, own.chain(beside).collect())
 }
 
-/// [`write`] with a checksum among the texts, all of which are strings.
+/// [`write()`] with a checksum among the texts, all of which are strings.
 pub fn seal_and_write(
     path: &Path,
     mut texts: Map<String, Value>,
