@@ -164,6 +164,24 @@ mod tests {
         }
     }
 
+    /// As often as a run begins or goes back, and only where something follows.
+    #[test]
+    fn a_start_precedes_the_first_event_of_its_step() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut events = Events::new(folder.path());
+        [1, 2].into_iter().for_each(|step| events.add(step, &[("a", 1.0)]).expect("written"));
+        events.go_on_after(4);
+        events.go_on_after(1);
+        events.add(2, &[("a", 1.0)]).expect("written");
+        events.go_on_after(1);
+        let file = fs::read_dir(folder.path()).expect("a folder").next().expect("a file").expect("readable");
+        let bytes = fs::read(file.path()).expect("readable");
+        // Step and START.
+        let starts =
+            |step: u8| bytes.windows(6).filter(|bytes| *bytes == [0x10, step, 0x3a, 2, 8, 1]).count();
+        assert_eq!([1, 2, 5].map(starts), [1, 1, 0]);
+    }
+
     #[test]
     fn the_first_failure_is_told_and_ends_the_events() {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -234,7 +234,8 @@ fn the_report_says_what_the_log_says_and_nothing_from_files_is_markup() {
     let which = format!("The 16 validation pictures after epoch {}, the best.", best["epoch"]);
     assert!(page.contains(&which), "{page}");
     assert!(
-        page.contains("<dd>2 of 2 <") && page.contains("<dd>inception_resnet_v1 <small>75 px, width 0.05<")
+        page.contains("<dd>2 of 2 <")
+            && page.contains("<h1>a <small>inception_resnet_v1, 75 px, width 0.05<")
     );
     // The class with the strange name, and files with a quote in theirs.
     if cfg!(unix) {

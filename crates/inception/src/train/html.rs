@@ -19,6 +19,8 @@ const LISTED: usize = 30;
 pub(super) struct Page<'a> {
     /// Name of the run.
     pub(super) name: &'a str,
+    /// The network, in a few words.
+    pub(super) network: String,
     /// What is to be seen first.
     pub(super) facts: Vec<Fact>,
     /// An SVG file.
@@ -62,7 +64,7 @@ pub(super) struct Pictured {
 
 /// The HTML file.
 pub(super) fn page(page: &Page) -> String {
-    let name = escape(page.name);
+    let (name, network) = (escape(page.name), escape(&page.network));
     let facts = page.facts.iter().map(|Fact { name, value, note }| {
         format!("<div><dt>{name}</dt><dd>{} <small>{}</small></dd></div>\n", escape(value), escape(note))
     });
@@ -85,7 +87,7 @@ pub(super) fn page(page: &Page) -> String {
         sections += &section("Worst mistakes", &note, &pictures(&judged.mistakes, page.classes));
     }
     for (file, text) in &page.texts {
-        sections += &section(file, "", &scroll(&format!("<pre>{}</pre>", escape(text))));
+        sections += &section(file, "", &format!("<pre>{}</pre>", escape(text)));
     }
     format!(
         r#"<!DOCTYPE html>
@@ -94,12 +96,12 @@ pub(super) fn page(page: &Page) -> String {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{name}</title>
+<title>{name}: {network}</title>
 <style>
 {}</style>
 </head>
 <body>
-<h1>{name}</h1>
+<h1>{name} <small>{network}</small></h1>
 <dl class="facts">
 {}</dl>
 {sections}</body>
@@ -307,6 +309,7 @@ mod tests {
         let (classes, which) = (names(70), "After epoch 1.".to_string());
         let page = page(&Page {
             name: "a'b",
+            network: "inception_v4".into(),
             facts: Vec::new(),
             curves: "<svg/>",
             classes: &classes,
@@ -315,6 +318,9 @@ mod tests {
             texts: vec![("recipe.toml", "x = \"</pre>\"".into())],
         });
         assert!(page.contains("30 most frequent") && !page.contains("class=\"matrix\""));
-        assert!(page.contains("<title>a&#39;b</title>") && page.contains("x = &quot;&lt;/pre&gt;&quot;"));
+        assert!(
+            page.contains("<title>a&#39;b: inception_v4</title>")
+                && page.contains("x = &quot;&lt;/pre&gt;&quot;")
+        );
     }
 }

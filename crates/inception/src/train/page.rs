@@ -50,6 +50,12 @@ impl Run {
         let text = |file| Some((file, fs::read_to_string(self.folder.file(file)).ok()?));
         let page = html::page(&Page {
             name: &name,
+            network: format!(
+                "{}, {} px, width {}",
+                self.metadata.net,
+                self.engine.graph().img_size(),
+                self.metadata.width
+            ),
             facts: self.facts(),
             curves: &curves,
             classes: &self.metadata.classes,
@@ -89,11 +95,6 @@ impl Run {
             fact("Loss", of_best(|e| format!("{:.4}", e.eval_loss)), note),
             fact("Epochs", format!("{} of {}", epochs.len(), recipe.epochs), early.into()),
             fact("Time", duration(self.at.seconds), format!("{} steps", self.at.step)),
-            fact(
-                "Network",
-                metadata.net.clone(),
-                format!("{} px, width {}", graph.img_size(), metadata.width),
-            ),
             fact("Parameters", graph.parameter_count().to_string(), "trainable".into()),
             fact("MACs", macs, "a picture".into()),
             fact("Pictures", pictures, format!("training + validation{left_out}")),
