@@ -41,7 +41,7 @@ pub use start::{Start, other_classes};
 use state::{Origin, Position};
 
 /// Bytes of decoded pictures that stay in memory between epochs.
-const CACHE: usize = 1 << 30;
+pub(crate) const CACHE: usize = 1 << 30;
 
 /// A loss so many times that of guessing, for so many steps in a row, is no training any more.
 const EXPLODED: f32 = 10.0;
