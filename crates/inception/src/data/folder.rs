@@ -12,9 +12,9 @@ use super::dataset::{Dataset, Picture, Sample, Splits};
 use super::error::DataError;
 
 /// Names of the folder to learn from, in any case.
-const TRAIN: &[&str] = &["train", "training"];
+pub(super) const TRAIN: &[&str] = &["train", "training"];
 /// Names of the folder to judge by, in any case; the first that is there is used.
-const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
+pub(super) const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
 
 /// Opens `root` for training: `train/` and `val/` inside, or class folders of which a share `val_split` is held out.
 pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
@@ -88,7 +88,7 @@ pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// A split whose classes are the authority: two at least, none of them empty.
-fn for_training(root: &Path) -> Result<Dataset, DataError> {
+pub(super) fn for_training(root: &Path) -> Result<Dataset, DataError> {
     let data = open(root)?;
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
     let counts = data.counts();
@@ -109,7 +109,7 @@ fn for_training(root: &Path) -> Result<Dataset, DataError> {
 }
 
 /// One split: class folders with pictures at any depth inside them, in one of them at the least.
-fn open(root: &Path) -> Result<Dataset, DataError> {
+pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
     let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
     if folders.is_empty() {
@@ -160,14 +160,14 @@ fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut dyn FnMut(PathBuf))
     Ok(())
 }
 
-fn is_picture(path: &Path) -> bool {
+pub(super) fn is_picture(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
 }
 
 /// The folder of `root` with the first of `names`. One that holds pictures itself, alone among folders of other names,
 /// is no split but a class: trains beside cars.
-fn split(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
+pub(super) fn split(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
     let folders: Vec<_> = entries(root)?.into_iter().filter(|path| path.is_dir()).collect();
     let named = |names: &[&str], path: &Path| names.contains(&last_name(path).to_lowercase().as_str());
     let Some(split) = names.iter().find_map(|name| folders.iter().find(|f| named(&[name], f))) else {
@@ -179,12 +179,12 @@ fn split(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
     Ok((!is_class).then(|| split.clone()))
 }
 
-fn last_name(path: &Path) -> String {
+pub(super) fn last_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Visible entries of a folder, sorted by the bytes of their names.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let io = |source: io::Error| {
         let source = match source.kind() {
             kind @ io::ErrorKind::NotFound => io::Error::new(kind, "no such folder: check how it is spelt"),
