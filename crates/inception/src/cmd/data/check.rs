@@ -16,7 +16,7 @@ use crate::progress::say;
 const NOTES: &str = "\
 Every file is read, decoded as in training, and compared with all others. Errors are what training would stop at, or leave
 out with --on-bad skip; warnings work, but not as somebody may think; notes are worth knowing. The exit code is 65 where
-there are errors, else 0. Of pictures that look alike, 61 of the 64 bits of a difference hash agree.
+there are errors, else 0. Pictures look alike if 61 of the 64 bits of their difference hashes agree, and their colours.
 
 Examples:
   inception data check pictures/

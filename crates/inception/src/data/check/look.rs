@@ -19,7 +19,7 @@ use super::kind::{Kind, Remark};
 use super::scan::{Entry, Role};
 use crate::data::decode::decode_bytes;
 
-/// A picture of more pixels than this is slow to decode: 40 megapixels take a third of a second or more.
+/// A picture of more pixels than this is huge: more than most cameras make, and slow to decode.
 const HUGE: u64 = 40_000_000;
 
 /// A 9×8 picture whose brightest and darkest pixel are nearer than this is of one colour: its differences are noise.
@@ -46,8 +46,17 @@ pub(super) struct Looked {
 pub(super) struct Print {
     /// SHA-256 of the file.
     pub(super) digest: [u8; 32],
-    /// Difference hash of the picture; none where it is of one colour.
-    pub(super) hash: Option<u64>,
+    /// What the picture looks like; none where it is of one colour.
+    pub(super) look: Option<Look>,
+}
+
+/// What a picture looks like from afar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// 8 rows of 8 bits: whether a pixel of the 9×8 grey picture is darker than the one right of it.
+    pub(super) hash: u64,
+    /// Red, green and blue of its four quarters: a daisy and a dandelion may have the same hash.
+    pub(super) colours: [u8; 12],
 }
 
 /// Looks at a file; `key` seeds the distortion to be timed, if any.
@@ -112,7 +121,7 @@ fn picture(path: &Path, options: &Options, key: Option<u64>, looked: &mut Looked
     } else if width as u64 * height as u64 > HUGE {
         looked.remarks.push(Remark::new(Kind::Huge, size));
     }
-    looked.print = Some(Print { digest: Sha256::digest(&bytes).into(), hash: difference_hash(&rgb) });
+    looked.print = Some(Print { digest: Sha256::digest(&bytes).into(), look: Look::of(&rgb) });
     if let Some(key) = key {
         let start = Instant::now();
         let square = options.train.apply(&rgb, options.side, &[key]);
@@ -178,14 +187,20 @@ fn header_remarks(path: &Path, bytes: &[u8], remarks: &mut Vec<Remark>) {
     }
 }
 
-/// 8 rows of 8 bits: whether a pixel of the 9×8 grey picture is darker than the one right of it.
-pub(super) fn difference_hash(rgb: &Rgb) -> Option<u64> {
-    let small = Resize::new(9, 8, Filter::Bilinear).apply(rgb).ok()?;
-    let luma = |p: &[u8; 3]| (299 * i32::from(p[0]) + 587 * i32::from(p[1]) + 114 * i32::from(p[2])) / 1000;
-    let grey: Vec<i32> = small.pixels.as_chunks::<3>().0.iter().map(luma).collect();
-    let range = grey.iter().max()? - grey.iter().min()?;
-    let darker = |row: &[i32]| row.windows(2).fold(0, |bits, pair| bits << 1 | u64::from(pair[0] < pair[1]));
-    (range >= FLAT).then(|| grey.chunks_exact(9).fold(0, |bits, row| bits << 8 | darker(row)))
+impl Look {
+    pub(super) fn of(rgb: &Rgb) -> Option<Look> {
+        let small = Resize::new(9, 8, Filter::Bilinear).apply(rgb).ok()?;
+        let luma =
+            |p: &[u8; 3]| (299 * i32::from(p[0]) + 587 * i32::from(p[1]) + 114 * i32::from(p[2])) / 1000;
+        let grey: Vec<i32> = small.pixels.as_chunks::<3>().0.iter().map(luma).collect();
+        let range = grey.iter().max()? - grey.iter().min()?;
+        let darker =
+            |row: &[i32]| row.windows(2).fold(0, |bits, pair| bits << 1 | u64::from(pair[0] < pair[1]));
+        let hash = grey.chunks_exact(9).fold(0, |bits, row| bits << 8 | darker(row));
+        let quarters = Resize::new(2, 2, Filter::Bilinear).apply(&small).ok()?;
+        let colours = quarters.pixels.try_into().ok()?;
+        (range >= FLAT).then_some(Look { hash, colours })
+    }
 }
 
 #[cfg(test)]
@@ -202,8 +217,9 @@ mod tests {
             };
             Rgb { width, height, pixels: (0..width * height).flat_map(pixel).collect() }
         };
-        assert_eq!(difference_hash(&ramp(90, 80)), Some(0xffff_ffff_0000_0000));
-        assert_eq!(difference_hash(&ramp(300, 200)), Some(0xffff_ffff_0000_0000));
-        assert_eq!(difference_hash(&Rgb { width: 20, height: 20, pixels: vec![7; 1200] }), None, "flat");
+        let hash = |rgb: &Rgb| Look::of(rgb).map(|look| look.hash);
+        assert_eq!(hash(&ramp(90, 80)), Some(0xffff_ffff_0000_0000));
+        assert_eq!(hash(&ramp(300, 200)), Some(0xffff_ffff_0000_0000));
+        assert_eq!(hash(&Rgb { width: 20, height: 20, pixels: vec![7; 1200] }), None, "flat");
     }
 }

@@ -1,7 +1,7 @@
 //! What is in a data set, and what would go wrong with it, before it does.
 //!
 //! ```text
-//! list every file ([`scan`]) ─▶ read, decode, classify each, on all threads ([`look`]) ─▶ find twins ─▶ report, forecast
+//! list every file (`scan`) ─▶ read, decode, classify each, on all threads (`look`) ─▶ compare (`twins`) ─▶ report, forecast
 //! ```
 //! Files are found and decoded as training does it, so what is an error here is what training would stop at, or leave out
 //! with `--on-bad skip`. Every file that was seen is in the report, with remarks or without.

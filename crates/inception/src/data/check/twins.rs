@@ -3,7 +3,7 @@
 //! ```text
 //! equal      files with one SHA-256
 //! alike      difference hashes with at most 3 of 64 bits apart: of four bands of 16 bits at least one is then equal, so
-//!            only hashes with a band in common are compared
+//!            only hashes with a band in common are compared; and the colours of the quarters are near
 //! ```
 //! Of pictures that go together the first is the original, training before validation; each other one is named with the
 //! earlier one that makes it worst: of the other split, of another class, or neither.
@@ -17,6 +17,10 @@ use super::scan::Split;
 
 /// Bits that may differ.
 const NEAR: u32 = 3;
+
+/// How far colours, 0 to 255, may be from each other on average over channels and quarters: room for another compression or
+/// cut, none for a dandelion with the outline of a daisy.
+const COLOURS: u32 = 20;
 
 /// A picture.
 pub(super) struct Candidate<'a> {
@@ -47,41 +51,47 @@ pub(super) fn find(candidates: &[Candidate<'_>]) -> Vec<(usize, Remark)> {
     let mut alike: HashMap<u64, Firsts> = HashMap::new();
     let mut remarks = Vec::new();
     for i in order {
-        let Candidate { split, class, print: Print { digest, hash }, .. } = candidates[i];
+        let Candidate { split, class, print: Print { digest, look }, .. } = candidates[i];
         let same = equal.entry(digest).or_default();
         let kinds = [Kind::CopyAcrossSplits, Kind::CopyAcrossClasses, Kind::Copy];
-        compare(candidates, i, &[same], kinds, &mut remarks);
+        compare(candidates, i, same.0.iter(), kinds, &mut remarks);
         let is_original = same.0.is_empty();
         same.add(split, class, i);
         // What holds of the original holds of a copy.
-        let Some(hash) = hash.filter(|_| is_original) else { continue };
-        let around = near.get(&hash).map_or(&[][..], Vec::as_slice);
-        let around: Vec<&Firsts> = around.iter().chain([&hash]).filter_map(|hash| alike.get(hash)).collect();
+        let Some(look) = look.filter(|_| is_original) else { continue };
+        let around = near.get(&look.hash).map_or(&[][..], Vec::as_slice).iter().chain([&look.hash]);
+        let around = around.filter_map(|hash| alike.get(hash)).flat_map(|firsts| &firsts.0);
+        let has_colours = |first: &&(Split, usize, usize)| {
+            let other = candidates[first.2].print.look;
+            other.is_some_and(|other| distance(&look.colours, &other.colours) <= COLOURS)
+        };
         let kinds = [Kind::AlikeAcrossSplits, Kind::AlikeAcrossClasses, Kind::Alike];
-        compare(candidates, i, &around, kinds, &mut remarks);
-        alike.entry(hash).or_default().add(split, class, i);
+        compare(candidates, i, around.filter(has_colours), kinds, &mut remarks);
+        alike.entry(look.hash).or_default().add(split, class, i);
     }
     remarks
 }
 
-/// Adds what goes together with `i`: of the other split, of another class, or neither.
-fn compare(
+fn distance(a: &[u8; 12], b: &[u8; 12]) -> u32 {
+    a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum::<u32>() / 12
+}
+
+/// Adds which of `earlier` goes together with `i`: of the other split, of another class, or neither.
+fn compare<'a>(
     candidates: &[Candidate<'_>],
     i: usize,
-    groups: &[&Firsts],
+    earlier: impl Iterator<Item = &'a (Split, usize, usize)>,
     [across_splits, across_classes, neither]: [Kind; 3],
     remarks: &mut Vec<(usize, Remark)>,
 ) {
     let Candidate { split, class, .. } = candidates[i];
-    let earlier = || groups.iter().flat_map(|group| &group.0);
+    let earlier: Vec<_> = earlier.collect();
     // A pair of one class is the likelier one: that it is across splits is then all that is wrong.
-    let mut other_split = earlier().filter(|e| e.0 != split).collect::<Vec<_>>();
-    other_split.sort_by_key(|e| e.1 != class);
-    let worst =
-        [(across_splits, other_split.first().copied()), (across_classes, earlier().find(|e| e.1 != class))];
+    let other_split = earlier.iter().filter(|e| e.0 != split).min_by_key(|e| e.1 != class);
+    let worst = [(across_splits, other_split), (across_classes, earlier.iter().find(|e| e.1 != class))];
     let mut found: Vec<_> = worst.into_iter().filter_map(|(kind, e)| Some((kind, e?.2))).collect();
     if found.is_empty() {
-        found.extend(earlier().next().map(|e| (neither, e.2)));
+        found.extend(earlier.first().map(|e| (neither, e.2)));
     }
     let word = if across_splits == Kind::CopyAcrossSplits { "the same as" } else { "looks like" };
     let remark =
@@ -91,7 +101,7 @@ fn compare(
 
 /// For each hash the others within [`NEAR`] bits.
 fn neighbours(candidates: &[Candidate<'_>]) -> HashMap<u64, Vec<u64>> {
-    let mut hashes: Vec<u64> = candidates.iter().filter_map(|c| c.print.hash).collect();
+    let mut hashes: Vec<u64> = candidates.iter().filter_map(|c| Some(c.print.look?.hash)).collect();
     hashes.sort_unstable();
     hashes.dedup();
     let mut near: HashMap<u64, Vec<u64>> = HashMap::new();
@@ -117,10 +127,11 @@ fn neighbours(candidates: &[Candidate<'_>]) -> HashMap<u64, Vec<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::look::Look;
     use super::*;
 
     fn candidate(path: &str, split: Split, class: usize, digest: u8, hash: u64) -> Candidate<'_> {
-        let print = Print { digest: [digest; 32], hash: Some(hash) };
+        let print = Print { digest: [digest; 32], look: Some(Look { hash, colours: [100; 12] }) };
         Candidate { path: Path::new(path), split, class, print }
     }
 
@@ -145,6 +156,15 @@ mod tests {
             (0, Kind::CopyAcrossClasses, "the same as train/b/0"),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn pictures_of_other_colours_do_not_look_alike() {
+        let mut pair = [candidate("a", Split::Train, 0, 1, 7), candidate("b", Split::Train, 0, 2, 7)];
+        for (value, count) in [(120, 1), (121, 0), (80, 1)] {
+            pair[1].print.look = Some(Look { hash: 7, colours: [value; 12] });
+            assert_eq!(find(&pair).len(), count, "{value}");
+        }
     }
 
     /// Against all pairs, on hashes that are near each other often.
