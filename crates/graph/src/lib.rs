@@ -39,4 +39,4 @@ pub use op::{After, Op, Pad};
 pub use param::{BN_EPSILON, Param, Role, Weights};
 pub use rng::{Stream, stream};
 pub use summary::{EndpointRow, LayerRow, NodeRow, OutputRow, Summary};
-pub use table::thousands;
+pub use table::{Align, Table, thousands};

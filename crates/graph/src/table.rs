@@ -1,31 +1,36 @@
 //! Tables of text with aligned columns.
 
 /// On which side a column's cells are flush.
-#[derive(Clone, Copy)]
-pub(crate) enum Align {
+#[derive(Clone, Copy, Debug)]
+pub enum Align {
+    /// Left: words.
     Left,
+    /// Right: numbers.
     Right,
 }
 
-/// Rows of `N` cells.
-pub(crate) struct Table<const N: usize> {
+/// Rows of `N` cells, written with each column as wide as its widest cell.
+#[derive(Clone, Debug)]
+pub struct Table<const N: usize> {
     align: [Align; N],
     rows: Vec<[String; N]>,
     has_head: bool,
 }
 
 impl<const N: usize> Table<N> {
-    pub(crate) fn new(align: [Align; N]) -> Self {
+    /// No rows yet.
+    pub fn new(align: [Align; N]) -> Self {
         Table { align, rows: Vec::new(), has_head: false }
     }
 
     /// The headings, before any row.
-    pub(crate) fn head(&mut self, cells: [&str; N]) {
+    pub fn head(&mut self, cells: [&str; N]) {
         self.row(cells.map(String::from));
         self.has_head = true;
     }
 
-    pub(crate) fn row(&mut self, cells: [String; N]) {
+    /// A row below the others.
+    pub fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells);
     }
 }

@@ -2,13 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{bench, convert, demo, eval, info, predict, train, verify};
+use crate::cmd::{bench, convert, data, demo, eval, info, predict, train, verify};
 
 const EXAMPLES: &str = "\
 Examples:
   inception demo                                      train two small networks and see their curves
   inception info                                      the networks
   inception info inception_v4 --layers                one of them, box by box
+  inception data check pictures/                      what would go wrong with a folder of pictures
   inception train pictures/ -m inception_v4           train on a folder with a folder a class
   inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
   inception predict -w best.safetensors cat.jpg       what is on a picture
@@ -47,6 +48,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Write a file of weights in another layout
     Convert(convert::ConvertArgs),
+    /// What is in a folder of pictures, and what would go wrong in training
+    Data(data::DataArgs),
     /// Prove that a file of weights gives the numbers of the program it came from
     Verify(verify::VerifyArgs),
     /// Train a network, or go on training one

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => cmd::bench::run(args),
         Command::Convert(args) => cmd::convert::run(args),
+        Command::Data(args) => cmd::data::run(args),
         Command::Demo(args) => cmd::demo::run(args),
         Command::Info(args) => cmd::info::run(args),
         Command::Predict(args) => cmd::predict::run(args),

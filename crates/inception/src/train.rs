@@ -45,7 +45,7 @@ pub use start::{Start, other_classes};
 use state::{Origin, Position};
 
 /// Bytes of decoded pictures that stay in memory between epochs.
-const CACHE: usize = 1 << 30;
+pub(crate) const CACHE: usize = 1 << 30;
 
 /// A loss so many times that of guessing, for so many steps in a row, is no training any more.
 const EXPLODED: f32 = 10.0;
@@ -182,8 +182,8 @@ impl Run {
         let factors = recipe.class_weights.factors(&splits.train);
         let origin = Origin {
             metadata: metadata.clone(),
-            train: splits.train.fingerprint()?,
-            val: splits.val.fingerprint()?,
+            train: splits.train.fingerprint(),
+            val: splits.val.fingerprint(),
         };
         let run = Run {
             steps_per_epoch,

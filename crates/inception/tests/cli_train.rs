@@ -118,6 +118,19 @@ fn an_unreadable_picture_stops_or_is_reported() {
     assert!(log.contains("letter.jpg") && log.contains("half.jpg") && log.contains("truncated"));
 }
 
+/// A link to nothing is a picture that cannot be read, as any other.
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_is_left_out() {
+    let place = place();
+    std::os::unix::fs::symlink("nowhere", place.path("data/train/ant/gone.jpg")).unwrap();
+    let all = ["--set", "batch_size=9"];
+    train(&place, &[&all[..], &["--experiment", "stops"]].concat()).fails(1, "gone.jpg");
+    let ended = train(&place, &[&all[..], &["--experiment", "skips", "--on-bad", "skip"]].concat());
+    assert!(ended.stderr.contains("1 pictures could not be read"), "{}", ended.stderr);
+    ended.expect(0);
+}
+
 #[test]
 fn strange_pictures_are_trained_on() {
     let place = place();

@@ -10,8 +10,9 @@
 //! | colour profile, gamma | not applied, as Pillow and TensorFlow do not |
 //! | a file that ends early | an error, not a grey half |
 
+use super::describe::Content;
 use super::error::PictureError;
-use super::{Rgb, describe, exif, jpeg, png_file};
+use super::{Rgb, exif, jpeg, png_file};
 
 /// Pictures of more pixels than this are refused before they are decoded: Pillow's limit of a decompression bomb, half a
 /// GiB of RGB bytes at most.
@@ -64,12 +65,10 @@ pub fn decode(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
 }
 
 fn decode_known(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
-    let (rgb, orientation) = if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-        jpeg::decode(bytes, options.program)?
-    } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        png_file::decode(bytes, options)?
-    } else {
-        return Err(PictureError::Foreign(describe::describe(bytes)));
+    let (rgb, orientation) = match Content::of(bytes) {
+        Content::Jpeg => jpeg::decode(bytes, options.program)?,
+        Content::Png => png_file::decode(bytes, options)?,
+        other => return Err(PictureError::Foreign(other.to_string())),
     };
     Ok(if options.exif { exif::upright(rgb, orientation) } else { rgb })
 }

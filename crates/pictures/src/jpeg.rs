@@ -12,7 +12,7 @@ use super::Rgb;
 use super::decode::{MAX_PIXELS, Program, check_size};
 use super::error::PictureError;
 use super::exif::orientation;
-use super::jpeg_structure::{Colours, colours, is_complete, with_adobe};
+use super::jpeg_structure::{Marks, is_complete, marks, with_adobe};
 
 /// Pixels that a byte can account for at most: the first scan of a channel spends a bit on a block of 64 samples, and with
 /// the coarsest sampling a sample covers 16 pixels. A header that promises more is refused before anything is allocated.
@@ -28,11 +28,11 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
         return Err(PictureError::Truncated("JPEG"));
     }
     let limits = DecodeLimits { max_pixels: MAX_PIXELS, max_scans: MAX_SCANS, ..DecodeLimits::default() };
-    let colours = colours(bytes);
+    let marks = marks(bytes);
     let corrected;
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(broken)?;
-    if let Some(transform) = correction(&decoder, &colours) {
-        corrected = with_adobe(bytes, &colours, transform);
+    if let Some(transform) = correction(&decoder, &marks) {
+        corrected = with_adobe(bytes, &marks, transform);
         decoder = Decoder::new_with_limits(&corrected, limits).map_err(broken)?;
     }
     let header = decoder.header();
@@ -76,7 +76,7 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
     let pixels = match (format, program) {
         (PixelFormat::Grayscale, _) => stored.iter().flat_map(|&v| [v; 3]).collect(),
         (PixelFormat::Cmyk, Program::Pillow) => four_channels(&stored, pillow),
-        (PixelFormat::Cmyk, Program::TensorFlow) if colours.adobe.is_some() => four_channels(&stored, scaled),
+        (PixelFormat::Cmyk, Program::TensorFlow) if marks.adobe.is_some() => four_channels(&stored, scaled),
         (PixelFormat::Cmyk, Program::TensorFlow) => four_channels(&stored, |v, k| scaled(255 - v, 255 - k)),
         _ => stored,
     };
@@ -85,9 +85,9 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
 
 /// Adobe's transform if libjpeg-turbo takes three channels for other colours than the decoder does: a JFIF marker says
 /// YCbCr whatever Adobe's says, and without either the names R, G, B are taken by their word.
-fn correction(decoder: &Decoder<'_>, colours: &Colours) -> Option<u8> {
+fn correction(decoder: &Decoder<'_>, marks: &Marks) -> Option<u8> {
     let names: Vec<u8> = decoder.header().components.iter().map(|c| c.id).collect();
-    match (names.len(), decoder.saw_jfif_marker(), colours.adobe) {
+    match (names.len(), decoder.saw_jfif_marker(), marks.adobe) {
         (3, true, Some(0)) => Some(1),
         (3, false, None) if names == *b"RGB" => Some(0),
         _ => None,

@@ -8,9 +8,14 @@
 //! A complete file reaches the end-of-image marker. Searching for its two bytes would not do: the thumbnail inside a
 //! camera's EXIF segment has an end of its own. What follows the end (a second picture, a video) is nobody's business.
 
+use super::exif::orientation;
+use super::header::{Colours, Header};
+
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
+const APP1: u8 = 0xe1;
 const APP14: u8 = 0xee;
+const EXIF: &[u8] = b"Exif\0\0";
 
 /// Whether `bytes`, which start a JPEG, go on to its end-of-image marker.
 pub(crate) fn is_complete(bytes: &[u8]) -> bool {
@@ -26,7 +31,7 @@ pub(crate) fn is_complete(bytes: &[u8]) -> bool {
 }
 
 /// What the segments before the first scan say of the channels' colours.
-pub(crate) struct Colours {
+pub(crate) struct Marks {
     /// Adobe's number for the transform between the colours that a person sees and those in the file.
     pub(crate) adobe: Option<u8>,
     /// Where the first scan starts.
@@ -34,23 +39,55 @@ pub(crate) struct Colours {
 }
 
 /// Reads the segments before the first scan.
-pub(crate) fn colours(bytes: &[u8]) -> Colours {
-    let (mut at, mut colours) = (2, Colours { adobe: None, scan: 2 });
+pub(crate) fn marks(bytes: &[u8]) -> Marks {
+    let (mut at, mut marks) = (2, Marks { adobe: None, scan: 2 });
     while let Some((marker, data)) = next_segment(bytes, &mut at) {
         match marker {
             START_OF_SCAN | END_OF_IMAGE => break,
-            APP14 if data.starts_with(b"Adobe") => colours.adobe = data.get(11).copied().or(colours.adobe),
+            APP14 if data.starts_with(b"Adobe") => marks.adobe = data.get(11).copied().or(marks.adobe),
             _ => {}
         }
-        colours.scan = at;
+        marks.scan = at;
     }
-    colours
+    marks
+}
+
+/// What the segments before the first scan say of the picture; `None` without a frame.
+pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
+    let (mut at, mut frame, mut adobe, mut turned) = (2, None, None, None);
+    while let Some((marker, data)) = next_segment(bytes, &mut at) {
+        match marker {
+            START_OF_SCAN | END_OF_IMAGE => break,
+            APP1 if data.starts_with(EXIF) && turned.is_none() => {
+                turned = Some(orientation(&data[EXIF.len()..]))
+            }
+            APP14 if data.starts_with(b"Adobe") => adobe = data.get(11).copied().or(adobe),
+            // Frames of every kind; the three left out are tables.
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => frame = data.get(..6),
+            _ => {}
+        }
+    }
+    let &[bits, h1, h0, w1, w0, channels] = frame? else { return None };
+    let colours = match (channels, adobe) {
+        (1, _) => Colours::Grey,
+        (4, Some(2)) => Colours::Ycck,
+        (4, _) => Colours::Cmyk,
+        _ => Colours::Rgb,
+    };
+    Some(Header {
+        width: u16::from_be_bytes([w1, w0]).into(),
+        height: u16::from_be_bytes([h1, h0]).into(),
+        bits,
+        colours,
+        transparent: false,
+        orientation: turned.unwrap_or(1),
+    })
 }
 
 /// The file with Adobe's marker before the first scan, which says the last word.
-pub(crate) fn with_adobe(bytes: &[u8], colours: &Colours, transform: u8) -> Vec<u8> {
+pub(crate) fn with_adobe(bytes: &[u8], marks: &Marks, transform: u8) -> Vec<u8> {
     let marker = [&[0xff, APP14, 0, 14], b"Adobe".as_slice(), &[0, 100, 0, 0, 0, 0, transform]].concat();
-    let (before, after) = bytes.split_at(colours.scan.min(bytes.len()));
+    let (before, after) = bytes.split_at(marks.scan.min(bytes.len()));
     [before, &marker, after].concat()
 }
 

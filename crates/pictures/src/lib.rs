@@ -11,6 +11,7 @@ mod describe;
 mod error;
 mod exif;
 pub mod geometry;
+mod header;
 mod jpeg;
 mod jpeg_structure;
 mod png_file;
@@ -18,7 +19,9 @@ pub mod resize;
 pub mod unfiltered;
 
 pub use decode::{Alpha, MAX_PIXELS, Options, Program, decode};
+pub use describe::Content;
 pub use error::PictureError;
+pub use header::{Colours, Header};
 pub use resize::{Filter, Order, Region, Resize};
 
 /// A decoded picture: `height` rows of `width` RGB bytes.

@@ -9,6 +9,7 @@ use crate::data::Preprocessing;
 
 pub mod bench;
 pub mod convert;
+pub mod data;
 pub mod demo;
 pub mod device;
 pub mod eval;

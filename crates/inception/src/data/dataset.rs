@@ -148,7 +148,7 @@ impl Fingerprint {
 
 impl Dataset {
     /// Asks the file system for the size of every file.
-    pub fn fingerprint(&self) -> Result<Fingerprint, DataError> {
+    pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         let mut field = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
@@ -159,9 +159,8 @@ impl Dataset {
             field(&label.to_le_bytes());
             match picture {
                 Picture::File(path) => {
-                    let size = std::fs::metadata(path)
-                        .map_err(|source| DataError::Io { path: path.clone(), source })?
-                        .len();
+                    // A file that cannot be read is found, or left out, when its turn comes.
+                    let size = std::fs::metadata(path).map_or(u64::MAX, |about| about.len());
                     field(path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes());
                     field(&size.to_le_bytes());
                 }
@@ -177,7 +176,7 @@ impl Dataset {
             }
         }
         let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Fingerprint { classes: self.classes.len(), pictures: self.samples.len(), digest })
+        Fingerprint { classes: self.classes.len(), pictures: self.samples.len(), digest }
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 pub use inception_pictures::MAX_PIXELS;
-use inception_pictures::{Options, decode as decode_bytes};
+use inception_pictures::Options;
+pub(super) use inception_pictures::decode as decode_bytes;
 
 use super::dataset::{Picture, Rgb};
 use super::error::DataError;

@@ -102,7 +102,7 @@ pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// A split whose classes are the authority: two at least, none of them empty.
-fn for_training(split: &Split) -> Result<Dataset, DataError> {
+pub(super) fn for_training(split: &Split) -> Result<Dataset, DataError> {
     with_classes(split.open()?)
 }
 
@@ -127,7 +127,7 @@ fn with_classes(data: Dataset) -> Result<Dataset, DataError> {
 }
 
 /// Where a split lies.
-enum Split {
+pub(super) enum Split {
     /// A folder, a list or an archive.
     One(PathBuf),
     /// Several files of one kind.
@@ -143,7 +143,7 @@ impl Split {
         }
     }
 
-    fn open(&self) -> Result<Dataset, DataError> {
+    pub(super) fn open(&self) -> Result<Dataset, DataError> {
         match self {
             Split::One(path) => open(path),
             Split::Shards(paths) => {
@@ -155,8 +155,19 @@ impl Split {
 }
 
 /// Whether a file of this name holds pictures of several classes.
-fn is_collection(path: &Path) -> bool {
+fn is_collection_file(path: &Path) -> bool {
     list::is(path) || tar_files::is(path) || tfrecord::is(path)
+}
+
+/// Whether `path` is such a file, or a folder without class folders that holds shards or ImageNet's validation pictures.
+pub(super) fn is_collection(path: &Path) -> bool {
+    if path.is_file() {
+        return is_collection_file(path);
+    }
+    let Ok(inside) = entries(path) else { return false };
+    let pictures: Vec<PathBuf> = inside.iter().filter(|file| is_picture(file)).cloned().collect();
+    let shard = |file: &PathBuf| tar_files::is(file) || tfrecord::is(file);
+    !inside.iter().any(|path| path.is_dir()) && (inside.iter().any(shard) || imagenet_val::is(&pictures))
 }
 
 /// The pictures of files of one kind.
@@ -180,9 +191,9 @@ fn files(root: &Path, paths: &[PathBuf]) -> Result<Dataset, DataError> {
 
 /// One split: a list, an archive, or class folders with pictures at any depth inside them, in one of them at the least. A folder
 /// without class folders may hold shards, or ImageNet's validation pictures.
-fn open(root: &Path) -> Result<Dataset, DataError> {
+pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
-    if root.is_file() && is_collection(root) {
+    if root.is_file() && is_collection_file(root) {
         return files(root, &[root.to_path_buf()]);
     }
     let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
@@ -265,7 +276,7 @@ pub(super) fn is_picture(path: &Path) -> bool {
 
 /// The folder of `root` with the first of `names`. One that holds pictures itself, alone among folders of other names,
 /// is no split but a class: trains beside cars.
-fn split(root: &Path, names: &[&str]) -> Result<Option<Split>, DataError> {
+pub(super) fn split(root: &Path, names: &[&str]) -> Result<Option<Split>, DataError> {
     if root.is_file() {
         return Ok(None);
     }
@@ -278,7 +289,8 @@ fn split(root: &Path, names: &[&str]) -> Result<Option<Split>, DataError> {
             name.split(['.', '-', '_']).map(str::to_string).collect()
         };
         let shards = |name: &&str| {
-            let named = |path: &&PathBuf| is_collection(path) && words(path).iter().any(|word| word == name);
+            let named =
+                |path: &&PathBuf| is_collection_file(path) && words(path).iter().any(|word| word == name);
             let found: Vec<PathBuf> = files.iter().filter(named).cloned().collect();
             (!found.is_empty()).then_some(Split::Shards(found))
         };

@@ -2,8 +2,10 @@
 //!
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
 //! threads of its own, [`feed`] for lists of pictures on threads of the network.
+//! Before any of it: [`check`] finds what would go wrong.
 
 mod cache;
+pub mod check;
 pub mod dataset;
 pub mod decode;
 pub mod digits;

@@ -1,0 +1,127 @@
+//! `inception data`: what is in a folder of pictures, before anything is trained on it.
+
+mod check;
+mod stats;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use inception_graph::{Spec, build};
+
+use super::workers;
+use crate::data::check::Options;
+use crate::exit::Exit;
+use crate::progress::Style;
+use crate::recipe::Recipe;
+
+/// Side of the squares where neither network nor size is given: that of most Inception networks.
+const SIDE: usize = 299;
+
+/// Arguments of `inception data`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// What can be asked about data.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum DataCommand {
+    /// Read every file of a data set and say what would go wrong in training
+    Check(check::CheckArgs),
+    /// Numbers about a data set: pictures, sizes, formats, colours
+    Stats(stats::StatsArgs),
+}
+
+/// Which data, and how they are looked at.
+#[derive(clap::Args, Clone, Debug)]
+struct LookArgs {
+    /// Folder with train/ and val/, each with a folder a class; or with class folders
+    #[arg(value_name = "DATA")]
+    data: PathBuf,
+    /// Share of each class to hold out, where DATA has no val/: as `inception train` does
+    #[arg(long, value_name = "F")]
+    val_split: Option<f64>,
+    /// Network that is to be trained, for the size of its input
+    #[arg(short, long, value_name = "NET")]
+    model: Option<String>,
+    /// Side of the network's input in pixels [default: the network's own, or 299]
+    #[arg(long, value_name = "N", alias = "imgsz")]
+    img_size: Option<usize>,
+    /// Threads that read pictures [default: all cores]
+    #[arg(short = 'j', long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// How progress is shown
+    #[arg(long, value_enum, value_name = "STYLE", default_value = "auto")]
+    progress: Style,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl LookArgs {
+    /// As training with its default recipe reads and distorts pictures.
+    fn options(&self) -> Result<Options> {
+        let recipe = Recipe::load("small", &[])?;
+        let side = match (&self.model, self.img_size) {
+            (Some(net), size) => {
+                let spec = Spec::new(net);
+                let spec = match size {
+                    Some(size) => spec.img_size(size),
+                    None => spec,
+                };
+                build(&spec)?.img_size()
+            }
+            (None, size) => size.unwrap_or(SIDE).max(1),
+        };
+        let asked = self.model.is_some() || self.img_size.is_some();
+        Ok(Options {
+            val_split: self.val_split,
+            seed: recipe.seed,
+            side,
+            tiny: if asked { TINY.max(side.div_ceil(4)) } else { TINY },
+            how: recipe.eval.into(),
+            train: recipe.train,
+            threads: workers(self.workers),
+            progress: self.progress,
+        })
+    }
+}
+
+/// A shorter side of fewer pixels holds no picture to speak of.
+const TINY: usize = 32;
+
+/// Runs the command.
+pub fn run(args: DataArgs) -> Result<Exit> {
+    match args.command {
+        DataCommand::Check(args) => check::run(args),
+        DataCommand::Stats(args) => stats::run(args),
+    }
+}
+
+/// `1 picture`, `2 pictures`.
+fn counted(count: usize, thing: &str) -> String {
+    let number = inception_graph::thousands(count as u64);
+    if count == 1 { format!("{number} {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// Bytes in the unit in which they are read at a glance.
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.2} GB", count as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_are_read_at_a_glance() {
+        let all = [0, 999, 1_500, 12_345_678, 1 << 30].map(super::bytes);
+        assert_eq!(all, ["0 B", "999 B", "1.5 kB", "12.3 MB", "1.07 GB"]);
+    }
+}

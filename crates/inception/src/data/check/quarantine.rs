@@ -1,0 +1,206 @@
+//! Files that training cannot use, put aside.
+//!
+//! They go to `NAME.quarantine/` beside the data set, under the path that they had in it, and a row of `moved.csv` there
+//! says from where. Nothing is deleted, nothing is overwritten, and nothing is moved that lies outside of the data set,
+//! behind a link.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::kind::Severity;
+use super::report::Report;
+use super::scan;
+use crate::data::DataError;
+
+/// A file that was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where it was.
+    pub from: PathBuf,
+    /// Where it is.
+    pub to: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of the files with errors.
+#[derive(Clone, Debug, Default)]
+pub struct Quarantined {
+    /// The folder that they are in; none where nothing was moved.
+    pub folder: Option<PathBuf>,
+    /// Those that were moved.
+    pub moved: Vec<Moved>,
+    /// Those that were not, and why.
+    pub left: Vec<(PathBuf, String)>,
+    /// Whether training would still stop: at a file that was left, or at a folder, one that is now empty for example.
+    pub has_errors: bool,
+}
+
+/// Moves every file of the report whose content is at fault; `done` hears of each.
+pub fn quarantine(
+    report: &Report,
+    val_split: Option<f64>,
+    seed: u64,
+    mut done: impl FnMut(&Moved),
+) -> Result<Quarantined, DataError> {
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| DataError::Io { path, source }
+    };
+    let root = report.root.canonicalize().map_err(io(&report.root))?;
+    let (Some(name), Some(parent)) = (root.file_name(), root.parent()) else {
+        let problem = "has no folder beside which files could be put: give a folder with a name".into();
+        return Err(DataError::Layout { path: root, problem });
+    };
+    let mut folder = name.to_os_string();
+    folder.push(".quarantine");
+    let folder = parent.join(folder);
+    let mut result = Quarantined::default();
+    let (mut list, mut seen) = (None, HashSet::new());
+    for file in &report.files {
+        let mut errors = file.remarks.iter().filter(|remark| remark.kind.severity() == Severity::Error);
+        let Some(remark) = errors.next() else { continue };
+        if !remark.kind.is_fixable() {
+            result.left.push((file.path.clone(), format!("{}: {}", remark.kind.title(), remark.detail)));
+            continue;
+        }
+        let real = real_path(&file.path).map_err(io(&file.path))?;
+        // Found twice, once through a link.
+        if !seen.insert(real.clone()) {
+            continue;
+        }
+        let Ok(below) = real.strip_prefix(&root) else {
+            let reason = "lies outside of the data set, behind a link".into();
+            result.left.push((file.path.clone(), reason));
+            continue;
+        };
+        let list = match &mut list {
+            Some(list) => list,
+            None => {
+                fs::create_dir_all(&folder).map_err(io(&folder))?;
+                result.folder = Some(folder.clone());
+                list.insert(open_list(&folder).map_err(io(&folder))?)
+            }
+        };
+        let to = match move_to(&real, &folder.join(below)) {
+            Ok(to) => to,
+            Err(error) => {
+                result.left.push((file.path.clone(), error.to_string()));
+                continue;
+            }
+        };
+        let moved = Moved { from: real, to, reason: remark.kind.title().into() };
+        write_row(list, &moved).map_err(io(&folder))?;
+        done(&moved);
+        result.moved.push(moved);
+    }
+    let scan = scan::scan(&report.root, val_split, seed)?;
+    let is_error = |folder: &(PathBuf, super::Remark)| folder.1.kind.severity() == Severity::Error;
+    result.has_errors = !result.left.is_empty() || scan.folders.iter().any(is_error);
+    Ok(result)
+}
+
+/// The path without links, but for the file itself: a link is moved, not what it points to.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(".")).canonicalize()?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
+/// Moves a file to `to`, or to the first free name after it; says where it is.
+fn move_to(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let to = reserve(to)?;
+    let result = match fs::rename(from, &to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !from.is_symlink() => {
+            fs::copy(from, &to).and_then(|_| File::open(&to)?.sync_all()).and_then(|()| fs::remove_file(from))
+        }
+        other => other,
+    };
+    match result {
+        Ok(()) => Ok(to),
+        Err(error) => {
+            // Takes back the empty file that held the place, unless the source is gone.
+            if from.symlink_metadata().is_ok() {
+                let _ = fs::remove_file(&to);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Creates an empty file under a name that is free: `a.jpg`, `a-1.jpg`, `a-2.jpg`, …
+fn reserve(to: &Path) -> io::Result<PathBuf> {
+    let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+    let mut name = to.to_path_buf();
+    for number in 1u32.. {
+        match create(&name) {
+            Ok(_) => return Ok(name),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {
+                let mut next = to.file_stem().unwrap_or_default().to_os_string();
+                next.push(format!("-{number}"));
+                if let Some(extension) = to.extension() {
+                    next.push(".");
+                    next.push(extension);
+                }
+                name = to.with_file_name(next);
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// The list of what was moved, which goes on from run to run.
+fn open_list(folder: &Path) -> io::Result<File> {
+    let mut list = OpenOptions::new().append(true).create(true).open(folder.join("moved.csv"))?;
+    if list.metadata()?.len() == 0 {
+        list.write_all(b"from,to,reason\n")?;
+    }
+    Ok(list)
+}
+
+/// Paths as their bytes, so that one that is not UTF-8 can be moved back, too.
+fn write_row(list: &mut File, Moved { from, to, reason }: &Moved) -> io::Result<()> {
+    let cells = [from.as_os_str().as_encoded_bytes(), to.as_os_str().as_encoded_bytes(), reason.as_bytes()];
+    let mut row = cells.map(quoted).join(&b","[..]);
+    row.push(b'\n');
+    list.write_all(&row)
+}
+
+/// A cell, in quotes where it needs them.
+fn quoted(cell: &[u8]) -> Vec<u8> {
+    if !cell.iter().any(|byte| b",\"\r\n".contains(byte)) {
+        return cell.into();
+    }
+    let doubled = cell.iter().flat_map(|&byte| if byte == b'"' { vec![b'"', b'"'] } else { vec![byte] });
+    [vec![b'"'], doubled.collect(), vec![b'"']].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_name_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for (content, expected) in [("one", "q/a.jpg"), ("two", "q/a-1.jpg"), ("three", "q/a-2.jpg")] {
+            fs::write(path("a.jpg"), content).unwrap();
+            assert_eq!(move_to(&path("a.jpg"), &path("q/a.jpg")).unwrap(), path(expected));
+            assert!(!path("a.jpg").exists());
+        }
+        let contents = ["q/a.jpg", "q/a-1.jpg", "q/a-2.jpg"].map(|name| fs::read(path(name)).unwrap());
+        assert_eq!(contents, [&b"one"[..], b"two", b"three"]);
+        assert!(move_to(&path("none.jpg"), &path("q/none.jpg")).is_err());
+    }
+
+    #[test]
+    fn cells_are_quoted_where_they_must_be() {
+        assert_eq!(quoted(b"a b.jpg"), b"a b.jpg");
+        assert_eq!(quoted(b"a,\"b\".jpg"), b"\"a,\"\"b\"\".jpg\"");
+    }
+}
