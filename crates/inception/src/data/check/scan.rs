@@ -1,6 +1,6 @@
 //! Every file of a data set, in order, whatever else is wrong.
 //!
-//! The rules are those of [`folder`](crate::data::folder): class folders in `train/` and `val/` or all in one, pictures
+//! The rules are those of [`folder`]: class folders in `train/` and `val/` or all in one, pictures
 //! at any depth, names that start with a dot left out, links followed. But where opening for training stops at the first
 //! problem, this notes it and goes on.
 
