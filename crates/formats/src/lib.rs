@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
 pub use error::{Error, Problem};
+pub use tensorflow::masked_crc32c;
 #[doc(hidden)]
 pub use tensorflow::open_tensorflow_in_memory;
 

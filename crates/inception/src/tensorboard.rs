@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use inception_formats::masked_crc32c;
 
 const PREFIX: &str = "events.out.tfevents.";
 const VERSION: &str = "brain.Event:2";
@@ -131,7 +132,7 @@ fn varint(to: &mut Vec<u8>, mut value: u64) {
 }
 
 fn record(event: &[u8]) -> Vec<u8> {
-    let crc = |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
+    let crc = |bytes: &[u8]| masked_crc32c(bytes).to_le_bytes();
     let length = (event.len() as u64).to_le_bytes();
     [&length[..], &crc(&length), event, &crc(event)].concat()
 }

@@ -18,6 +18,11 @@ pub(super) fn check(parts: [&[u8]; 2], masked: u32, what: impl FnOnce() -> Strin
     Err(Problem::damaged(format!("the checksum of {} is wrong: download or copy the file again", what())))
 }
 
+/// The masked checksum of `data`, as TensorFlow's record files have it too.
+pub fn masked_crc32c(data: &[u8]) -> u32 {
+    mask(crc32c::crc32c(data))
+}
+
 fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(MASK_DELTA)
 }

@@ -18,6 +18,8 @@ mod v2;
 mod values;
 mod wire;
 
+pub use checksum::masked_crc32c;
+
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;

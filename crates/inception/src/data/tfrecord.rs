@@ -13,6 +13,8 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use inception_formats::masked_crc32c;
+
 use super::dataset::{Dataset, Picture};
 use super::error::DataError;
 
@@ -109,7 +111,7 @@ impl Shard {
         while self.at < self.len {
             let length: [u8; 8] = self.bytes()?;
             let found = u32::from_le_bytes(self.bytes()?);
-            if found != masked(&length) {
+            if found != masked_crc32c(&length) {
                 return Err(Fault::Bad(format!(
                     "record {number} begins with a wrong checksum: it is no TFRecord file, or damaged (compressed shards are not read: decompress them)"
                 )));
@@ -285,9 +287,4 @@ impl Shard {
 enum Value {
     Number(i64),
     Bytes(u64, u64),
-}
-
-/// CRC-32C, turned and moved so that one of data that hold one is none of theirs.
-fn masked(data: &[u8]) -> u32 {
-    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -189,18 +189,28 @@ fn with_hsv(p: [f32; 3], change: impl FnOnce([f32; 3]) -> [f32; 3]) -> [f32; 3] 
     if high <= 0.0 || range == 0.0 {
         return p;
     }
-    let sextant = if high == r {
+    let [hue, saturation, value] = change([wrap(sextant(p, high, range)), range / high, high]);
+    PEAKS.map(|peak| value - value * saturation * distance(peak, hue))
+}
+
+/// Where the three channels have their peaks on the circle of 6 sextants.
+const PEAKS: [f32; 3] = [5.0, 3.0, 1.0];
+
+/// The hue of a colour whose largest component is `high`, `range` above the smallest; from −1 to 5.
+fn sextant([r, g, b]: [f32; 3], high: f32, range: f32) -> f32 {
+    if high == r {
         (g - b) / range
     } else if high == g {
         2.0 + (b - r) / range
     } else {
         4.0 + (r - g) / range
-    };
-    let [hue, saturation, value] = change([wrap(sextant), range / high, high]);
-    [5.0, 3.0, 1.0].map(|offset| {
-        let k = wrap(offset + hue);
-        value - value * saturation * k.min(4.0 - k).clamp(0.0, 1.0)
-    })
+    }
+}
+
+/// Distance of a hue from a channel's peak, 0 to 1: it decides the channel's value.
+fn distance(peak: f32, hue: f32) -> f32 {
+    let k = wrap(peak + hue);
+    k.min(4.0 - k).clamp(0.0, 1.0)
 }
 
 /// Noise in a rectangle of 2 to 33 % of the area, 0.3 to 3.3 times as wide as high; after ten misfits nothing.
@@ -228,18 +238,9 @@ fn turn_hue(pixels: &mut [u8], turns: f32) {
         if range == 0.0 {
             continue;
         }
-        let sextant = if high == r {
-            (g - b) / range
-        } else if high == g {
-            2.0 + (b - r) / range
-        } else {
-            4.0 + (r - g) / range
-        };
-        let hue = wrap(sextant + 6.0 * turns);
-        // Distance of each channel's peak on the circle decides its value.
-        for (v, offset) in p.iter_mut().zip([5.0, 3.0, 1.0]) {
-            let k = wrap(offset + hue);
-            *v = to_byte(high - range * k.min(4.0 - k).clamp(0.0, 1.0));
+        let hue = wrap(sextant([r, g, b], high, range) + 6.0 * turns);
+        for (v, peak) in p.iter_mut().zip(PEAKS) {
+            *v = to_byte(high - range * distance(peak, hue));
         }
     }
 }

@@ -135,9 +135,7 @@ fn picture(path: &Path, options: &Options, key: Option<u64>, looked: &mut Looked
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err(io::Error::other("is no regular file")),
-        Err(_) if path.is_symlink() => Err(io::Error::other(
-            "is a link to nothing, at which training stops even with --on-bad skip: remove it",
-        )),
+        Err(_) if path.is_symlink() => Err(io::Error::other("is a link to nothing: remove it")),
         _ => fs::read(path),
     }
 }
