@@ -12,6 +12,8 @@
 
 use super::describe::Content;
 use super::error::PictureError;
+use super::header::Header;
+use super::part::Part;
 use super::{Rgb, exif, jpeg, png_file};
 
 /// Pictures of more pixels than this are refused before they are decoded: Pillow's limit of a decompression bomb, half a
@@ -64,9 +66,29 @@ pub fn decode(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
     decoded.unwrap_or(Err(PictureError::Panicked))
 }
 
+/// Decodes a part of the picture that [`decode`] makes, with the same pixels where it is not reduced. Of a JPEG nothing else is
+/// computed but the coded data's values, which follow from each other.
+pub fn decode_part(bytes: &[u8], options: Options, part: Part) -> Result<Rgb, PictureError> {
+    let decoded = std::panic::catch_unwind(|| decode_known_part(bytes, options, part));
+    decoded.unwrap_or(Err(PictureError::Panicked))
+}
+
+fn decode_known_part(bytes: &[u8], options: Options, part: Part) -> Result<Rgb, PictureError> {
+    let Some(header) = Header::of(bytes).filter(|_| Content::of(bytes) == Content::Jpeg) else {
+        let whole = decode_known(bytes, options)?;
+        return if part.shrink == 1 { whole.cut(part.window) } else { Err(part.refused(1)) };
+    };
+    let orientation = if options.exif { header.orientation } else { 1 };
+    let stored = jpeg::decode(bytes, options.program, Some(part.stored(&header, orientation)?))?;
+    Ok(exif::upright(stored, orientation))
+}
+
 fn decode_known(bytes: &[u8], options: Options) -> Result<Rgb, PictureError> {
     let (rgb, orientation) = match Content::of(bytes) {
-        Content::Jpeg => jpeg::decode(bytes, options.program)?,
+        Content::Jpeg => {
+            let orientation = Header::of(bytes).map_or(1, |header| header.orientation);
+            (jpeg::decode(bytes, options.program, None)?, orientation)
+        }
         Content::Png => png_file::decode(bytes, options)?,
         other => return Err(PictureError::Foreign(other.to_string())),
     };

@@ -38,19 +38,23 @@ fn read(block: &[u8]) -> Option<u8> {
     u8::try_from(number(entry + 8, length)?).ok().filter(|v| (1..=8).contains(v))
 }
 
-/// The picture turned so that its top is up.
-pub(crate) fn upright(rgb: Rgb, orientation: u8) -> Rgb {
-    let (w, h) = (rgb.width, rgb.height);
-    // The pixel of the stored picture at a row and column of the upright one.
-    let source = |x: usize, y: usize| match orientation {
+/// Where the pixel at a column and row of the upright picture lies in the stored one, of `w` columns and `h` rows.
+pub(crate) fn source(orientation: u8, w: usize, h: usize, x: usize, y: usize) -> (usize, usize) {
+    match orientation {
         2 => (w - 1 - x, y),
         3 => (w - 1 - x, h - 1 - y),
         4 => (x, h - 1 - y),
         5 => (y, x),
         6 => (y, h - 1 - x),
         7 => (w - 1 - y, h - 1 - x),
-        _ => (w - 1 - y, x),
-    };
+        8 => (w - 1 - y, x),
+        _ => (x, y),
+    }
+}
+
+/// The picture turned so that its top is up.
+pub(crate) fn upright(rgb: Rgb, orientation: u8) -> Rgb {
+    let (w, h) = (rgb.width, rgb.height);
     let (width, height) = match orientation {
         2..=4 => (w, h),
         5..=8 => (h, w),
@@ -59,7 +63,7 @@ pub(crate) fn upright(rgb: Rgb, orientation: u8) -> Rgb {
     let mut pixels = Vec::with_capacity(rgb.pixels.len());
     for y in 0..height {
         for x in 0..width {
-            let (sx, sy) = source(x, y);
+            let (sx, sy) = source(orientation, w, h, x, y);
             pixels.extend_from_slice(&rgb.pixels[(sy * w + sx) * 3..][..3]);
         }
     }

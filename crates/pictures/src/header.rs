@@ -25,6 +25,8 @@ pub struct Header {
     pub transparent: bool,
     /// EXIF orientation, 1 to 8; 1 is upright.
     pub orientation: u8,
+    /// By how much decoding can shrink it, see [`Part`](super::Part): 8 for a JPEG in grey or in three colours, else 1.
+    pub shrinks: usize,
 }
 
 /// Channels of a file.
@@ -79,6 +81,7 @@ fn png(bytes: &[u8]) -> Option<Header> {
         colours,
         transparent: kind >= 4,
         orientation: 1,
+        shrinks: 1,
     };
     while let Some((name, data)) = next_chunk(&mut rest) {
         match name {

@@ -6,13 +6,15 @@
 //! TensorFlow  with Adobe's marker R = ⌊K·C / 255⌋ of what is stored; without, of 255 − that
 //! ```
 
-use libjpeg_turbo_rs::{ComponentInfo, DctMethod, DecodeLimits, Decoder, JpegError, PixelFormat};
+use libjpeg_turbo_rs::{
+    ComponentInfo, DctMethod, DecodeLimits, Decoder, FrameHeader, JpegError, PixelFormat, ScalingFactor,
+};
 
-use super::Rgb;
 use super::decode::{MAX_PIXELS, Program, check_size};
 use super::error::PictureError;
-use super::exif::orientation;
 use super::jpeg_structure::{Marks, is_complete, marks, with_adobe};
+use super::part::Part;
+use super::{Rgb, Window};
 
 /// Pixels that a byte can account for at most: the first scan of a channel spends a bit on a block of 64 samples, and with
 /// the coarsest sampling a sample covers 16 pixels. A header that promises more is refused before anything is allocated.
@@ -22,8 +24,11 @@ const PIXELS_PER_BYTE: u64 = 8 * 64 * 16;
 /// very most one for each bit of each coefficient band they distinguish.
 const MAX_SCANS: usize = 256;
 
-/// The picture and its EXIF orientation.
-pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), PictureError> {
+/// Columns beside a part that are decoded with it: chroma is interpolated between neighbours, and a part knows none.
+const NEIGHBOURS: usize = 4;
+
+/// The picture as it is stored, or a part of it.
+pub(crate) fn decode(bytes: &[u8], program: Program, part: Option<Part>) -> Result<Rgb, PictureError> {
     if !is_complete(bytes) {
         return Err(PictureError::Truncated("JPEG"));
     }
@@ -65,10 +70,14 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
         Program::Pillow => DctMethod::IsLow,
         Program::TensorFlow => DctMethod::IsFast,
     };
-    let decoder = decoder.with_output_format(format).with_dct_method(method).with_block_smoothing(true);
-    let image = decoder.decode_image().map_err(broken)?;
-    let turned = image.exif_data().map_or(1, orientation);
-    let stored = image.into_vec();
+    let mut decoder = decoder.with_output_format(format).with_dct_method(method).with_block_smoothing(true);
+    // Of four channels all is decoded, in full.
+    let decoded = match part.filter(|_| format != PixelFormat::Cmyk) {
+        Some(part) => narrow(&mut decoder, part),
+        None => Window::whole(width, height),
+    };
+    let stored = decoder.decode_image().map_err(broken)?.into_vec();
+    let Window { width, height, .. } = decoded;
     if stored.len() != width * height * format.bytes_per_pixel() {
         let problem = format!("{} bytes for {width}×{height} pixels", stored.len());
         return Err(PictureError::Broken { format: "JPEG", problem });
@@ -80,7 +89,21 @@ pub(crate) fn decode(bytes: &[u8], program: Program) -> Result<(Rgb, u8), Pictur
         (PixelFormat::Cmyk, Program::TensorFlow) => four_channels(&stored, |v, k| scaled(255 - v, 255 - k)),
         _ => stored,
     };
-    Ok((Rgb { width, height, pixels }, turned))
+    let rgb = Rgb { width, height, pixels };
+    let Some(Part { window, .. }) = part else { return Ok(rgb) };
+    rgb.cut(Window { left: window.left - decoded.left, top: window.top - decoded.top, ..window })
+}
+
+/// Has the decoder make a part and little else; what it will make. It starts at a whole number of its units of columns.
+fn narrow(decoder: &mut Decoder<'_>, Part { window, shrink }: Part) -> Window {
+    let frame: &FrameHeader = decoder.header();
+    let sampling = frame.components.iter().map(|c| usize::from(c.horizontal_sampling)).max().unwrap_or(1);
+    let (unit, columns) = (sampling * 8 / shrink, usize::from(frame.width).div_ceil(shrink));
+    let left = window.left.saturating_sub(NEIGHBOURS) / unit * unit;
+    let width = (window.left + window.width + NEIGHBOURS).min(columns) - left;
+    decoder.set_scale(ScalingFactor::new(1, shrink as u32));
+    decoder.set_crop_region(left, window.top, width, window.height);
+    Window { left, width, ..window }
 }
 
 /// Adobe's transform if libjpeg-turbo takes three channels for other colours than the decoder does: a JFIF marker says

@@ -81,6 +81,7 @@ pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
         colours,
         transparent: false,
         orientation: turned.unwrap_or(1),
+        shrinks: if channels == 4 { 1 } else { 8 },
     })
 }
 

@@ -14,14 +14,16 @@ pub mod geometry;
 mod header;
 mod jpeg;
 mod jpeg_structure;
+mod part;
 mod png_file;
 pub mod resize;
 pub mod unfiltered;
 
-pub use decode::{Alpha, MAX_PIXELS, Options, Program, decode};
+pub use decode::{Alpha, MAX_PIXELS, Options, Program, decode, decode_part};
 pub use describe::Content;
 pub use error::PictureError;
 pub use header::{Colours, Header};
+pub use part::Part;
 pub use resize::{Filter, Order, Region, Resize};
 
 /// A decoded picture: `height` rows of `width` RGB bytes.
