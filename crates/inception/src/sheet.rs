@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use inception_pictures::{Filter, Resize};
 
-use crate::data::{Batch, DataError, Dataset, Preprocessing, Range, Rgb, Train, decode};
+use crate::data::{Batch, DataError, Dataset, Preprocessing, Range, Rgb, Source, Train, decode};
 
 /// Pictures of a sheet, and columns: each as in evaluation, then distorted as in the first epochs.
 const ROWS: usize = 8;
@@ -61,7 +61,7 @@ pub fn distortions(
         };
         squares.push(preprocessing.range.to_bytes(&preprocessing.apply(&rgb, side)?));
         for epoch in 0..COLUMNS as u64 - 1 {
-            squares.push(train.apply(&rgb, side, &[seed, epoch, index as u64])?);
+            squares.push(train.apply(&Source::Decoded(&rgb), side, &[seed, epoch, index as u64])?);
         }
     }
     save_grid(path, &squares, side)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use inception::data::{
     Batch, Cache, Colour, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Preprocessing, Request,
-    Resize, Rgb, Sample, Train, Transform, shuffled,
+    Resize, Rgb, Sample, Source, Train, Transform, shuffled,
 };
 
 const EVAL: Eval = Eval { crop_pct: 1.0, interpolation: Interpolation::Bilinear, resize: Resize::Shorter };
@@ -85,6 +85,34 @@ fn a_cached_picture_is_the_same() {
     let first: Vec<Batch> = run().collect();
     (0..6).for_each(|i| fs::remove_file(dir.path().join(format!("{i}.png"))).expect("removed"));
     assert_eq!(run().collect::<Vec<_>>(), first);
+}
+
+/// Photos of which some are shrunk while they are decoded, some decoded in part: what a batch holds must not depend on what the cache
+/// happened to keep, or a run that goes on would not be the one that was stopped.
+#[test]
+fn photos_are_the_same_with_any_cache() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let samples = (0..12).map(|i| {
+        let (path, side) = (dir.path().join(format!("{i}.jpg")), 24 + 13 * i);
+        let pixel = |x: u32, y: u32| image::Rgb([x * 2, y * 2, x + y].map(|v| (v % 256) as u8));
+        image::RgbImage::from_fn(side + 9, side, pixel).save(&path).expect("saved");
+        Sample { picture: Picture::File(path), label: 0 }
+    });
+    let (samples, root) = (samples.collect(), dir.path().into());
+    let data = Arc::new(Dataset { root, classes: vec![], samples, ignored: vec![], groups: vec![] });
+    let batches = |cache: &Cache, transform| {
+        let request = Request { transform, cache: cache.clone(), ..request(&data, 2) };
+        Loader::new(request).map(|batch| batch.expect("a batch")).collect::<Vec<_>>()
+    };
+    let train = Transform::Train(TRAIN, [1, 2]);
+    let uncached = batches(&Cache::new(0), train);
+    for budget in [20_000, 100_000, 1 << 30] {
+        let cache = Cache::new(budget);
+        for epoch in 0..3 {
+            assert_eq!(batches(&cache, train), uncached, "{budget} bytes, epoch {epoch}");
+            batches(&cache, Transform::Eval);
+        }
+    }
 }
 
 #[test]
@@ -182,7 +210,8 @@ fn pixels_are_those_of_the_picture_and_its_key() {
     };
     for batch in Loader::new(Request { workers: 2, ..request(&data, 2) }).map(|b| b.expect("readable")) {
         for (&index, pixels) in batch.indices.iter().zip(batch.pixels.chunks_exact(16 * 16 * 3)) {
-            let bytes = TRAIN.apply(&rgb(index), 16, &[1, 2, index as u64]).expect("a square");
+            let bytes =
+                TRAIN.apply(&Source::Decoded(&rgb(index)), 16, &[1, 2, index as u64]).expect("a square");
             assert_eq!(pixels, how.range.of_bytes(&bytes));
         }
     }

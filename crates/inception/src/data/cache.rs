@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use inception_pictures::Options;
+use inception_pictures::{Header, Options};
 
 use super::dataset::{Picture, Rgb};
-use super::decode::decode;
+use super::decode::{decode_bytes, read};
 use super::error::DataError;
 
 /// Decoded pictures, up to a budget; cheap to clone, shared by all loaders of a run.
@@ -17,20 +17,29 @@ use super::error::DataError;
 /// evicted would have been as useful as what replaces it.
 #[derive(Clone)]
 pub struct Cache {
-    kept: Arc<Mutex<Kept>>,
+    state: Arc<Mutex<State>>,
     budget: usize,
 }
 
 #[derive(Default)]
-struct Kept {
-    pictures: HashMap<(PathBuf, u64), (Options, Arc<Rgb>)>,
+struct State {
+    pictures: HashMap<(PathBuf, u64), (Options, Kept)>,
     bytes: usize,
+}
+
+/// A picture that is kept.
+#[derive(Clone)]
+pub(super) struct Kept {
+    /// The pixels.
+    pub(super) rgb: Arc<Rgb>,
+    /// By how much decoding could have shrunk it ([`Header::shrinks`]).
+    pub(super) shrinks: usize,
 }
 
 impl Cache {
     /// Keeps up to `budget` bytes; 0 keeps nothing.
     pub fn new(budget: usize) -> Self {
-        Cache { kept: Arc::default(), budget }
+        Cache { state: Arc::default(), budget }
     }
 
     /// Bytes of pixels it keeps.
@@ -40,24 +49,53 @@ impl Cache {
 
     /// `picture`, decoded now or earlier.
     pub(super) fn decode(&self, picture: &Picture, how: Options) -> Result<Arc<Rgb>, DataError> {
-        let Some((path, start)) = picture.place() else { return decode(picture, how) };
-        let key = (path.to_path_buf(), start);
-        if let Some((_, rgb)) = self.lock().pictures.get(&key).filter(|(kept, _)| *kept == how) {
+        if let Picture::Memory { rgb, .. } = picture {
             return Ok(rgb.clone());
         }
-        let rgb = decode(picture, how)?;
-        let mut kept = self.lock();
-        let bytes = kept.bytes + rgb.pixels.len();
-        if bytes <= self.budget
-            && let Entry::Vacant(place) = kept.pictures.entry(key)
-        {
-            place.insert((how, rgb.clone()));
-            kept.bytes = bytes;
+        match self.kept(picture, how) {
+            Some(kept) => Ok(kept.rgb),
+            None => self.decode_bytes(picture, &read(picture)?, how),
         }
+    }
+
+    /// What was decoded earlier.
+    pub(super) fn kept(&self, picture: &Picture, how: Options) -> Option<Kept> {
+        let (path, start) = picture.place()?;
+        let state = self.lock();
+        let (kept_how, kept) = state.pictures.get(&(path.to_path_buf(), start))?;
+        (*kept_how == how).then(|| kept.clone())
+    }
+
+    /// Decodes the content of a picture's file, and keeps it if there is room.
+    pub(super) fn decode_bytes(
+        &self,
+        picture: &Picture,
+        bytes: &[u8],
+        how: Options,
+    ) -> Result<Arc<Rgb>, DataError> {
+        let rgb = decode_bytes(bytes, how)
+            .map_err(|e| DataError::Picture { name: picture.name(), problem: e.to_string() })?;
+        let rgb = Arc::new(rgb);
+        let shrinks = Header::of(bytes).map_or(1, |header| header.shrinks);
+        let mut state = self.lock();
+        let total = state.bytes + rgb.pixels.len();
+        if let Some((path, start)) = picture.place()
+            && total <= self.budget
+            && let Entry::Vacant(place) = state.pictures.entry((path.to_path_buf(), start))
+        {
+            place.insert((how, Kept { rgb: rgb.clone(), shrinks }));
+            state.bytes = total;
+        }
+        drop(state);
         Ok(rgb)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(|e| e.into_inner())
+    /// Whether `bytes` more would be kept.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.lock().bytes + bytes <= self.budget
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

@@ -22,7 +22,7 @@ pub fn decode(picture: &Picture, how: Options) -> Result<Arc<Rgb>, DataError> {
 }
 
 /// The bytes of a picture's file, or of its part of an archive.
-fn read(picture: &Picture) -> Result<Vec<u8>, DataError> {
+pub(super) fn read(picture: &Picture) -> Result<Vec<u8>, DataError> {
     let Some((path, start)) = picture.place() else { return Ok(Vec::new()) };
     let bytes = match picture {
         Picture::Part { len, .. } => File::open(path).and_then(|mut file| {

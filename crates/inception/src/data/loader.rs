@@ -14,11 +14,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use inception_pictures::{Header, PictureError};
 use serde::{Deserialize, Serialize};
 
 use super::Batch;
-use super::cache::Cache;
-use super::dataset::Dataset;
+use super::cache::{Cache, Kept};
+use super::crop::{Source, shrink_of_whole};
+use super::dataset::{Dataset, Picture};
+use super::decode::read;
 use super::error::DataError;
 use super::preprocess::Preprocessing;
 use super::transform::Train;
@@ -265,18 +268,50 @@ impl Shared {
         let Request { dataset, order, transform, preprocessing, side, cache, .. } = &self.request;
         let index = order[position];
         let picture = &dataset.samples[index].picture;
-        let make = || {
-            let rgb = cache.decode(picture, preprocessing.decoding())?;
-            let square = match transform {
-                Transform::Train(train, [seed, epoch]) => {
-                    let bytes = train.apply(&rgb, *side, &[*seed, *epoch, index as u64]);
-                    bytes.map(|bytes| preprocessing.range.of_bytes(&bytes))
-                }
-                Transform::Eval => preprocessing.apply(&rgb, *side),
-            };
-            square.map_err(|e| DataError::Picture { name: picture.name(), problem: e.to_string() })
+        let broken = |e: PictureError| DataError::Picture { name: picture.name(), problem: e.to_string() };
+        let make = || match transform {
+            Transform::Train(train, [seed, epoch]) => {
+                let distort = |source: &Source<'_>| {
+                    train.apply(source, *side, &[*seed, *epoch, index as u64]).map_err(broken)
+                };
+                let bytes = self.source(picture, distort)?;
+                Ok(preprocessing.range.of_bytes(&bytes))
+            }
+            Transform::Eval => {
+                let rgb = cache.decode(picture, preprocessing.decoding())?;
+                preprocessing.apply(&rgb, *side).map_err(broken)
+            }
         };
         catch_unwind(AssertUnwindSafe(make))
             .unwrap_or_else(|_| Err(DataError::Worker(format!("panic at {}", picture.name()))))
+    }
+
+    /// Gives a picture to `then`: decoded whole where that was done before or will be of use again, else as its file is. Which of
+    /// the two makes no difference to a crop, for a picture of which any crop is shrunk is never taken as a whole.
+    fn source<T>(
+        &self,
+        picture: &Picture,
+        then: impl FnOnce(&Source<'_>) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let Request { preprocessing, side, cache, .. } = &self.request;
+        let how = preprocessing.decoding();
+        let is_whole = |(width, height), shrinks| shrink_of_whole((width, height), *side, shrinks) == 1;
+        if let Picture::Memory { rgb, .. } = picture {
+            return then(&Source::Decoded(rgb));
+        }
+        if let Some(Kept { rgb, shrinks }) = cache.kept(picture, how)
+            && is_whole((rgb.width, rgb.height), shrinks)
+        {
+            return then(&Source::Decoded(&rgb));
+        }
+        let bytes = read(picture)?;
+        if let Some(header) = Header::of(&bytes) {
+            let source = Source::Encoded { bytes: &bytes, how, header };
+            let (width, height) = source.size();
+            if !is_whole((width, height), header.shrinks) || !cache.has_room(width * height * 3) {
+                return then(&source);
+            }
+        }
+        then(&Source::Decoded(&*cache.decode_bytes(picture, &bytes, how)?))
     }
 }

@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod check;
+mod crop;
 pub mod dataset;
 pub mod decode;
 pub mod digits;
@@ -24,6 +25,7 @@ mod tfrecord;
 pub mod transform;
 
 pub use cache::Cache;
+pub use crop::{CropBox, Source};
 pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};

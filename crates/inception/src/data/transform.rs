@@ -1,11 +1,11 @@
 //! From a picture of any size to the square a network takes.
 
 use inception_graph::{Stream, stream};
-use inception_pictures::{Filter, PictureError, Region, Resize};
+use inception_pictures::PictureError;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::dataset::Rgb;
+use super::crop::{CropBox, Source};
 
 /// Random distortions of training pictures, in torchvision's order and meaning: a crop resized to the square, a mirror
 /// image, then brightness, contrast, saturation and hue in a random order. Crops are not rounded to whole pixels, and
@@ -44,25 +44,13 @@ pub enum Colour {
     Tensorflow,
 }
 
-/// A rectangle inside a picture, in pixels and fractions of them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CropBox {
-    /// Left edge.
-    pub x: f64,
-    /// Top edge.
-    pub y: f64,
-    /// Width.
-    pub width: f64,
-    /// Height.
-    pub height: f64,
-}
-
 impl Train {
     /// `[side, side, 3]` bytes, distorted by the random numbers of `key`, for example `[seed, epoch, sample]`.
-    pub fn apply(&self, rgb: &Rgb, side: usize, key: &[u64]) -> Result<Vec<u8>, PictureError> {
+    pub fn apply(&self, source: &Source<'_>, side: usize, key: &[u64]) -> Result<Vec<u8>, PictureError> {
         let random = &mut stream(key);
-        let crop = self.crop_box(rgb.width, rgb.height, random);
-        let mut pixels = resample(rgb, crop, side)?;
+        let (width, height) = source.size();
+        let crop = self.crop_box(width, height, random);
+        let mut pixels = source.resample(crop, side)?;
         if random.random_bool(self.flip) {
             mirror(&mut pixels, side);
         }
@@ -255,23 +243,10 @@ fn mirror(pixels: &mut [u8], side: usize) {
     }
 }
 
-/// Resizes the rectangle `crop` of a picture to `[side, side, 3]` bytes, by Pillow's bilinear filter.
-pub fn resample(rgb: &Rgb, crop: CropBox, side: usize) -> Result<Vec<u8>, PictureError> {
-    // A rectangle may stick out by rounding.
-    let (w, h) = (rgb.width as f32, rgb.height as f32);
-    let region = Region {
-        left: (crop.x as f32).clamp(0.0, w),
-        top: (crop.y as f32).clamp(0.0, h),
-        right: ((crop.x + crop.width) as f32).clamp(0.0, w),
-        bottom: ((crop.y + crop.height) as f32).clamp(0.0, h),
-    };
-    let resize = Resize { region: Some(region), ..Resize::new(side, side, Filter::Bilinear) };
-    Ok(resize.apply(rgb)?.pixels)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Rgb;
 
     fn picture(width: usize, height: usize) -> Rgb {
         let pixels = (0..width * height * 3).map(|i| (i * 37 % 256) as u8).collect();
@@ -293,13 +268,13 @@ mod tests {
     #[test]
     fn nothing_asked_for_changes_nothing() {
         let rgb = picture(16, 16);
-        assert_eq!(STILL.apply(&rgb, 16, &[1]).unwrap(), rgb.pixels);
+        assert_eq!(STILL.apply(&Source::Decoded(&rgb), 16, &[1]).unwrap(), rgb.pixels);
     }
 
     #[test]
     fn flipping_mirrors_every_row() {
         let rgb = picture(5, 5);
-        let flipped = Train { flip: 1.0, ..STILL }.apply(&rgb, 5, &[1]).unwrap();
+        let flipped = Train { flip: 1.0, ..STILL }.apply(&Source::Decoded(&rgb), 5, &[1]).unwrap();
         for (y, x) in (0..5).flat_map(|y| (0..5).map(move |x| (y, x))) {
             assert_eq!(flipped[(y * 5 + x) * 3..][..3], rgb.pixels[(y * 5 + 4 - x) * 3..][..3]);
         }
@@ -337,7 +312,7 @@ mod tests {
         let train = Train { scale: [0.08, 1.0], ratio: [0.75, 1.33], flip: 0.5, hue: 0.1, ..STILL };
         for (w, h) in [(1, 1), (1, 900), (2000, 1), (3, 2)] {
             let rgb = picture(w, h);
-            assert_eq!(train.apply(&rgb, 75, &[3]).unwrap().len(), 75 * 75 * 3);
+            assert_eq!(train.apply(&Source::Decoded(&rgb), 75, &[3]).unwrap().len(), 75 * 75 * 3);
         }
     }
 
@@ -373,12 +348,15 @@ mod tests {
         close(with_hsv([0.8, 0.4, 0.2], |[h, s, v]| [wrap(h + 2.0), s, v]), [0.2, 0.8, 0.4]);
         let still = Train { colour: Colour::Tensorflow, ..STILL };
         let rgb = picture(8, 8);
-        assert_eq!(still.apply(&rgb, 8, &[1]).unwrap(), rgb.pixels, "nothing asked for changes nothing");
+        assert_eq!(
+            still.apply(&Source::Decoded(&rgb), 8, &[1]).unwrap(),
+            rgb.pixels,
+            "nothing asked for changes nothing"
+        );
         let mut seen = std::collections::BTreeSet::new();
+        let one = Rgb { width: 1, height: 1, pixels: vec![100, 100, 250] };
         for key in 0..200 {
-            let bright = Train { brightness: 0.1, ..still }
-                .apply(&Rgb { width: 1, height: 1, pixels: vec![100, 100, 250] }, 1, &[key])
-                .unwrap();
+            let bright = Train { brightness: 0.1, ..still }.apply(&Source::Decoded(&one), 1, &[key]).unwrap();
             assert!(bright[0] == bright[1] && (74..=126).contains(&bright[0]), "{bright:?}");
             assert_eq!(bright[2], (u32::from(bright[0]) + 150).min(255) as u8, "added, then cut off");
             seen.insert(bright[0]);
@@ -390,7 +368,7 @@ mod tests {
             height: 2,
             pixels: [[100, 40, 7], [140, 40, 7], [100, 40, 7], [140, 40, 7]].concat(),
         };
-        let stretched = Train { contrast: 0.5, ..still }.apply(&two, 2, &[5]).unwrap();
+        let stretched = Train { contrast: 0.5, ..still }.apply(&Source::Decoded(&two), 2, &[5]).unwrap();
         let (low, high) = (i32::from(stretched[0]), i32::from(stretched[3]));
         assert!((low + high - 240).abs() <= 1 && (20..=60).contains(&(high - low)), "{stretched:?}");
         assert_eq!(stretched[1..3], [40, 7]);
@@ -401,7 +379,7 @@ mod tests {
         let rgb = Rgb { width: 30, height: 30, pixels: vec![7; 2700] };
         let mut erased = 0;
         for key in 0..200 {
-            let square = Train { erase: 0.5, ..STILL }.apply(&rgb, 30, &[key]).unwrap();
+            let square = Train { erase: 0.5, ..STILL }.apply(&Source::Decoded(&rgb), 30, &[key]).unwrap();
             let changed = square.as_chunks::<3>().0.iter().filter(|p| **p != [7; 3]).count();
             erased += usize::from(changed > 0);
             assert!(changed == 0 || (10..=330).contains(&changed), "{changed}");
@@ -413,7 +391,13 @@ mod tests {
     fn the_key_decides_everything() {
         let train = Train { scale: [0.2, 1.0], ratio: [0.75, 1.33], flip: 0.5, brightness: 0.4, ..STILL };
         let rgb = picture(60, 40);
-        assert_eq!(train.apply(&rgb, 32, &[1, 2, 3]), train.apply(&rgb, 32, &[1, 2, 3]));
-        assert_ne!(train.apply(&rgb, 32, &[1, 2, 3]), train.apply(&rgb, 32, &[1, 2, 4]));
+        assert_eq!(
+            train.apply(&Source::Decoded(&rgb), 32, &[1, 2, 3]),
+            train.apply(&Source::Decoded(&rgb), 32, &[1, 2, 3])
+        );
+        assert_ne!(
+            train.apply(&Source::Decoded(&rgb), 32, &[1, 2, 3]),
+            train.apply(&Source::Decoded(&rgb), 32, &[1, 2, 4])
+        );
     }
 }

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::Options;
 use super::kind::{Kind, Remark};
 use super::scan::{Entry, Role};
+use crate::data::Source;
 use crate::data::decode::decode_bytes;
 
 /// A picture of more pixels than this is huge: more than most cameras make, and slow to decode.
@@ -124,7 +125,7 @@ fn picture(path: &Path, options: &Options, key: Option<u64>, looked: &mut Looked
     looked.print = Some(Print { digest: Sha256::digest(&bytes).into(), look: Look::of(&rgb) });
     if let Some(key) = key {
         let start = Instant::now();
-        let square = options.train.apply(&rgb, options.side, &[key]);
+        let square = options.train.apply(&Source::Decoded(&rgb), options.side, &[key]);
         // What is timed must be used.
         std::hint::black_box(square.map(|square| options.how.range.of_bytes(&square)).ok());
         looked.distorting = Some(start.elapsed());
