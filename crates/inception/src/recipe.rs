@@ -7,13 +7,15 @@
 //! the `recipe.toml` of a run. A key that does not exist is an error with the nearest one that does.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
+use std::ops::RangeBounds;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::data::{ClassWeights, Eval, Mix, OnBad, Sampling, Train};
+use crate::data::{ClassWeights, Eval, Mix, OnBad, Sampling, Train, rand_augment};
 use crate::engine;
 use crate::exit::UsageError;
 use crate::schedule::Schedule;
@@ -24,6 +26,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("paper", include_str!("../../../recipes/paper.toml")),
     ("momentum", include_str!("../../../recipes/momentum.toml")),
     ("finetune", include_str!("../../../recipes/finetune.toml")),
+    ("cifar10", include_str!("../../../recipes/cifar10.toml")),
     ("demo", include_str!("../../../recipes/demo.toml")),
 ];
 
@@ -194,12 +197,7 @@ impl Recipe {
         let mut all: Vec<String> = keys(&here).into_iter().chain(keys(&there)).collect();
         all.sort();
         all.dedup();
-        let value = |table: &Table, key: &str| {
-            let mut parts = key.split('.');
-            let first = parts.next().and_then(|part| table.get(part));
-            let found = parts.fold(first, |value, part| value.and_then(|value| value.get(part)));
-            found.map_or("nothing".into(), Value::to_string)
-        };
+        let value = |table: &Table, key: &str| at(table, key).map_or("nothing".into(), Value::to_string);
         let rows =
             all.into_iter().map(|key| [value(&here, &key), value(&there, &key)].map(|v| (key.clone(), v)));
         let different = rows.filter(|[(_, a), (_, b)]| a != b);
@@ -207,133 +205,93 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
-        let rules: &[(&str, f64, bool, &str)] = &[
-            ("epochs", self.epochs as f64, self.epochs > 0, "at least 1"),
-            (
-                "batch_size",
-                self.batch_size as f64,
-                self.batch_size > 1,
-                "at least 2 (batch norm needs several pictures)",
-            ),
-            (
-                "micro_batch",
-                self.micro_batch as f64,
-                self.micro_batch != 1 && self.micro_batch <= self.batch_size,
-                "0 (the whole batch) or from 2 to batch_size",
-            ),
-            (
-                "label_smoothing",
-                self.label_smoothing.into(),
-                (0.0..1.0).contains(&self.label_smoothing),
-                "0 to below 1",
-            ),
-            ("weight_decay", self.weight_decay.into(), (0.0..=1.0).contains(&self.weight_decay), "0 to 1"),
-            (
-                "clip_grad",
-                self.clip_grad.into(),
-                self.clip_grad >= 0.0 && self.clip_grad.is_finite(),
-                "0 (no clipping) or more",
-            ),
-            ("bn_decay", self.bn_decay.into(), (0.0..1.0).contains(&self.bn_decay), "0 to below 1"),
-            (
-                "ema_decay",
-                self.ema_decay.into(),
-                (0.0..1.0).contains(&self.ema_decay),
-                "0 (no average) to below 1",
-            ),
-            (
-                "schedule.lr",
-                self.schedule.lr,
-                self.schedule.lr > 0.0 && self.schedule.lr.is_finite(),
-                "more than 0",
-            ),
-            ("schedule.warmup", self.schedule.warmup, (0.0..=1.0).contains(&self.schedule.warmup), "0 to 1"),
-            ("schedule.start", self.schedule.start, (0.0..=1.0).contains(&self.schedule.start), "0 to 1"),
-            ("schedule.end", self.schedule.end, (0.0..=1.0).contains(&self.schedule.end), "0 to 1"),
-            ("schedule.decay", self.schedule.decay, (0.0..=1.0).contains(&self.schedule.decay), "0 to 1"),
-            (
-                "schedule.decay_epochs",
-                self.schedule.decay_epochs,
-                self.schedule.decay_epochs > 0.0,
-                "more than 0",
-            ),
-            (
-                "optimizer.momentum",
-                self.optimizer.momentum.into(),
-                (0.0..1.0).contains(&self.optimizer.momentum),
-                "0 to below 1",
-            ),
-            (
-                "optimizer.decay",
-                self.optimizer.decay.into(),
-                (0.0..1.0).contains(&self.optimizer.decay),
-                "0 to below 1",
-            ),
-            (
-                "optimizer.epsilon",
-                self.optimizer.epsilon.into(),
-                self.optimizer.epsilon > 0.0 && self.optimizer.epsilon.is_finite(),
-                "more than 0",
-            ),
-            (
-                "optimizer.betas",
-                self.optimizer.betas[0].max(self.optimizer.betas[1]).into(),
-                self.optimizer.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
-                "both 0 to below 1",
-            ),
-            (
-                "optimizer.adam_epsilon",
-                self.optimizer.adam_epsilon.into(),
-                self.optimizer.adam_epsilon > 0.0 && self.optimizer.adam_epsilon.is_finite(),
-                "more than 0",
-            ),
-            ("train.erase", self.train.erase, (0.0..=1.0).contains(&self.train.erase), "0 to 1"),
-            ("mix.mixup", self.mix.mixup.into(), (0.0..=10.0).contains(&self.mix.mixup), "0 (none) to 10"),
-            ("mix.cutmix", self.mix.cutmix.into(), (0.0..=10.0).contains(&self.mix.cutmix), "0 (none) to 10"),
-            ("mix.prob", self.mix.prob, (0.0..=1.0).contains(&self.mix.prob), "0 to 1"),
-            ("train.flip", self.train.flip, (0.0..=1.0).contains(&self.train.flip), "0 to 1"),
-            ("train.hue", self.train.hue.into(), (0.0..=0.5).contains(&self.train.hue), "0 to 0.5"),
-            (
-                "train.brightness",
-                self.train.brightness.into(),
-                (0.0..=10.0).contains(&self.train.brightness),
-                "0 to 10",
-            ),
-            (
-                "train.contrast",
-                self.train.contrast.into(),
-                (0.0..=10.0).contains(&self.train.contrast),
-                "0 to 10",
-            ),
-            (
-                "train.saturation",
-                self.train.saturation.into(),
-                (0.0..=10.0).contains(&self.train.saturation),
-                "0 to 10",
-            ),
-            (
-                "eval.crop_pct",
-                self.eval.crop_pct,
-                self.eval.crop_pct > 0.0 && self.eval.crop_pct <= 1.0,
-                "more than 0, at most 1",
-            ),
-        ];
-        for (key, found, fine, expected) in rules {
-            if !fine {
-                bail!("{key} is {found}: expected {expected}");
+        let table = Table::try_from(self).context("the recipe as TOML")?;
+        for (key, from, to, note) in RULES {
+            let found = at(&table, key).with_context(|| format!("the recipe has no {key}"))?;
+            let numbers = match found {
+                Value::Array(numbers) => &numbers[..],
+                number => std::slice::from_ref(number),
+            };
+            let inside = |number: &Value| {
+                let number = number.as_float().or(number.as_integer().map(|whole| whole as f64));
+                number.is_some_and(|number| (*from, *to).contains(&number))
+            };
+            if !numbers.iter().all(inside) {
+                bail!("{key} is {found}: expected {}{note}", range(*from, *to));
             }
         }
-        for (key, [low, high], most) in
-            [("train.scale", self.train.scale, 1.0), ("train.ratio", self.train.ratio, 100.0)]
-        {
-            if !(low > 0.0 && low <= high && high <= most) {
-                bail!(
-                    "{key} is [{low}, {high}]: expected a smallest and a largest value, above 0 and at most {most}"
-                );
+        if self.micro_batch == 1 || self.micro_batch > self.batch_size {
+            bail!(
+                "micro_batch is {}: expected 0 (the whole batch) or from 2 to batch_size",
+                self.micro_batch
+            );
+        }
+        for (key, [low, high]) in [("train.scale", self.train.scale), ("train.ratio", self.train.ratio)] {
+            if low > high {
+                bail!("{key} is [{low}, {high}]: expected a smallest and a largest value");
             }
         }
         Ok(())
     }
+}
+
+/// What numbers may be, each element of an array alike, and a word more about it.
+const RULES: &[(&str, Bound<f64>, Bound<f64>, &str)] = &[
+    ("epochs", Included(1.0), Unbounded, ""),
+    ("batch_size", Included(2.0), Unbounded, " (batch norm needs several pictures)"),
+    ("label_smoothing", Included(0.0), Excluded(1.0), ""),
+    ("weight_decay", Included(0.0), Included(1.0), ""),
+    ("clip_grad", Included(0.0), Excluded(f64::INFINITY), " (0 clips nothing)"),
+    ("bn_decay", Included(0.0), Excluded(1.0), ""),
+    ("ema_decay", Included(0.0), Excluded(1.0), " (0 keeps no average)"),
+    ("optimizer.momentum", Included(0.0), Excluded(1.0), ""),
+    ("optimizer.decay", Included(0.0), Excluded(1.0), ""),
+    ("optimizer.epsilon", Excluded(0.0), Excluded(f64::INFINITY), ""),
+    ("optimizer.betas", Included(0.0), Excluded(1.0), " each"),
+    ("optimizer.adam_epsilon", Excluded(0.0), Excluded(f64::INFINITY), ""),
+    ("schedule.lr", Excluded(0.0), Excluded(f64::INFINITY), ""),
+    ("schedule.warmup", Included(0.0), Included(1.0), ""),
+    ("schedule.start", Included(0.0), Included(1.0), ""),
+    ("schedule.end", Included(0.0), Included(1.0), ""),
+    ("schedule.decay", Included(0.0), Included(1.0), ""),
+    ("schedule.decay_epochs", Excluded(0.0), Excluded(f64::INFINITY), ""),
+    ("train.scale", Excluded(0.0), Included(1.0), " each"),
+    ("train.ratio", Excluded(0.0), Included(100.0), " each"),
+    ("train.flip", Included(0.0), Included(1.0), ""),
+    ("train.rand_augment.ops", Included(0.0), Included(14.0), ""),
+    ("train.rand_augment.magnitude", Included(0.0), Included(rand_augment::MOST as f64), ""),
+    ("train.brightness", Included(0.0), Included(10.0), ""),
+    ("train.contrast", Included(0.0), Included(10.0), ""),
+    ("train.saturation", Included(0.0), Included(10.0), ""),
+    ("train.hue", Included(0.0), Included(0.5), ""),
+    ("train.erase", Included(0.0), Included(1.0), ""),
+    ("mix.mixup", Included(0.0), Included(10.0), " (0 for none)"),
+    ("mix.cutmix", Included(0.0), Included(10.0), " (0 for none)"),
+    ("mix.prob", Included(0.0), Included(1.0), ""),
+    ("eval.crop_pct", Excluded(0.0), Included(1.0), ""),
+];
+
+/// `0 to below 1`, `more than 0`.
+fn range(from: Bound<f64>, to: Bound<f64>) -> String {
+    let most = match to {
+        Included(most) => Some(format!("at most {most}")),
+        Excluded(end) if end.is_finite() => Some(format!("below {end}")),
+        _ => None,
+    };
+    match (from, most) {
+        (Included(least), Some(most)) => format!("{least} to {}", most.trim_start_matches("at most ")),
+        (Included(least), None) => format!("at least {least}"),
+        (Excluded(limit), Some(most)) => format!("more than {limit}, {most}"),
+        (Excluded(limit), None) => format!("more than {limit}"),
+        (Unbounded, most) => most.unwrap_or_else(|| "any number".into()),
+    }
+}
+
+/// The value under a dotted key.
+fn at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let mut parts = key.split('.');
+    let first = parts.next().and_then(|part| table.get(part));
+    parts.fold(first, |value, part| value.and_then(|value| value.get(part)))
 }
 
 fn parse(name: &str, text: &str) -> Result<Table> {
@@ -458,10 +416,17 @@ mod tests {
         assert!(error(&[("label_smoothing", "1.5")]).contains("label_smoothing is 1.5"));
         assert!(error(&[("train.brightness", "inf")]).contains("train.brightness is inf: expected 0 to 10"));
         assert!(error(&[("clip_grad", "inf")]).contains("clip_grad is inf"));
+        assert!(error(&[("optimizer.betas", "[0.9, 1.5]")]).contains("expected 0 to below 1 each"));
+        assert!(error(&[("schedule.lr", "0")]).contains("schedule.lr is 0.0: expected more than 0"));
+        assert!(error(&[("clip_grad", "nan")]).contains("clip_grad is nan: expected at least 0"));
+        assert!(error(&[("micro_batch", "1")]).contains("micro_batch is 1: expected 0"));
+        assert!(error(&[("train.rand_augment.ops", "200")]).contains("expected 0 to 14"));
+        assert!(error(&[("train.rand_augment.op", "2")]).contains("did you mean `train.rand_augment.ops`?"));
+        assert!(error(&[("eval.crop_pct", "0")]).contains("expected more than 0, at most 1"));
         assert!(error(&[("train.scale", "[0.5, 0.2]")]).contains("train.scale is [0.5, 0.2]"));
         assert!(
             format!("{:#}", Recipe::load("nothing", &[]).expect_err("refused"))
-                .contains("small, paper, momentum, finetune, demo")
+                .contains("small, paper, momentum, finetune, cifar10, demo")
         );
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inception::data::{
-    Batch, Cache, Colour, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Preprocessing, Request,
-    Resize, Rgb, Sample, Source, Train, Transform, shuffled,
+    Batch, Cache, Colour, Dataset, Eval, Interpolation, Loader, OnBad, Picture, Preprocessing, RandAugment,
+    Request, Resize, Rgb, Sample, Source, Train, Transform, shuffled,
 };
 
 const EVAL: Eval = Eval { crop_pct: 1.0, interpolation: Interpolation::Bilinear, resize: Resize::Shorter };
@@ -15,6 +15,7 @@ const TRAIN: Train = Train {
     scale: [0.3, 1.0],
     ratio: [0.75, 1.33],
     flip: 0.5,
+    rand_augment: RandAugment { ops: 1, magnitude: 9.0 },
     brightness: 0.2,
     contrast: 0.2,
     saturation: 0.2,

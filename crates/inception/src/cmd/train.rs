@@ -56,7 +56,7 @@ pub struct TrainArgs {
     /// Layers that stay as they are: a name, or how names begin and a `*`; `!` takes one out again [recipe: freeze]
     #[arg(long, value_name = "LAYER")]
     freeze: Vec<String>,
-    /// Recipe: small, paper, momentum, finetune, or a TOML file [default: small, or that of the run that goes on]
+    /// Recipe: small, paper, momentum, finetune, cifar10, or a TOML file [default: small, or that of the run that goes on]
     #[arg(long, value_name = "NAME|FILE", alias = "config")]
     recipe: Option<String>,
     /// Passes over the training pictures [recipe: epochs]

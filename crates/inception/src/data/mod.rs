@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod check;
+mod colour;
 mod crop;
 pub mod dataset;
 pub mod decode;
@@ -19,6 +20,7 @@ mod list;
 pub mod loader;
 mod mix;
 pub mod preprocess;
+pub mod rand_augment;
 mod sampling;
 mod tar_files;
 mod tfrecord;
@@ -31,6 +33,7 @@ pub use error::DataError;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
 pub use mix::Mix;
 pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};
+pub use rand_augment::RandAugment;
 pub use sampling::{ClassWeights, Sampling};
 pub use transform::{Colour, Train};
 

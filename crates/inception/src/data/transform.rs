@@ -5,10 +5,12 @@ use inception_pictures::PictureError;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::colour::{blend, grey, to_byte, turn_hue, with_hsv, wrap};
 use super::crop::{CropBox, Source};
+use super::rand_augment::RandAugment;
 
 /// Random distortions of training pictures, in torchvision's order and meaning: a crop resized to the square, a mirror
-/// image, then brightness, contrast, saturation and hue in a random order. Crops are not rounded to whole pixels, and
+/// image, RandAugment, then brightness, contrast, saturation and hue in a random order. Crops are not rounded to whole pixels, and
 /// values are rounded where Pillow cuts them off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +21,8 @@ pub struct Train {
     pub ratio: [f64; 2],
     /// Probability of mirroring left and right.
     pub flip: f64,
+    /// Operations of RandAugment, behind the flip.
+    pub rand_augment: RandAugment,
     /// Brightness factor from `1 − b` to `1 + b`.
     pub brightness: f32,
     /// Contrast factor, likewise.
@@ -54,6 +58,7 @@ impl Train {
         if random.random_bool(self.flip) {
             mirror(&mut pixels, side);
         }
+        self.rand_augment.apply(&mut pixels, side, random);
         match self.colour {
             Colour::Jitter => self.jitter(&mut pixels, random),
             Colour::Tensorflow => self.distort(&mut pixels, random),
@@ -139,68 +144,6 @@ impl Train {
     }
 }
 
-/// ITU-R 601 luma.
-fn grey(p: &[u8]) -> f32 {
-    0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])
-}
-
-/// The nearest byte. The addition and the cut are instructions, `f32::round` would be a call.
-fn to_byte(x: f32) -> u8 {
-    (x.clamp(0.0, 255.0) + 0.5) as u8
-}
-
-/// `factor · pixel + (1 − factor) · other`, clipped.
-fn blend(pixels: &mut [u8], factor: f32, other: impl Fn(&[u8]) -> f32) {
-    for p in pixels.chunks_exact_mut(3) {
-        let base = other(p) * (1.0 - factor);
-        p.iter_mut().for_each(|v| *v = to_byte(factor * f32::from(*v) + base));
-    }
-}
-
-/// `x` from −6 to 12 on the circle of 6 sextants; a remainder would cost most of the colour steps' time.
-fn wrap(x: f32) -> f32 {
-    if x < 0.0 {
-        x + 6.0
-    } else if x >= 6.0 {
-        x - 6.0
-    } else {
-        x
-    }
-}
-
-/// A colour changed as hue (in sextants), saturation and value. Negative components, as brightness leaves them, keep their place: the
-/// value and the saturation are those of TensorFlow's formula, `value = max`, `saturation = (max − min) / max`.
-fn with_hsv(p: [f32; 3], change: impl FnOnce([f32; 3]) -> [f32; 3]) -> [f32; 3] {
-    let [r, g, b] = p;
-    let (high, low) = (r.max(g).max(b), r.min(g).min(b));
-    let range = high - low;
-    if high <= 0.0 || range == 0.0 {
-        return p;
-    }
-    let [hue, saturation, value] = change([wrap(sextant(p, high, range)), range / high, high]);
-    PEAKS.map(|peak| value - value * saturation * distance(peak, hue))
-}
-
-/// Where the three channels have their peaks on the circle of 6 sextants.
-const PEAKS: [f32; 3] = [5.0, 3.0, 1.0];
-
-/// The hue of a colour whose largest component is `high`, `range` above the smallest; from −1 to 5.
-fn sextant([r, g, b]: [f32; 3], high: f32, range: f32) -> f32 {
-    if high == r {
-        (g - b) / range
-    } else if high == g {
-        2.0 + (b - r) / range
-    } else {
-        4.0 + (r - g) / range
-    }
-}
-
-/// Distance of a hue from a channel's peak, 0 to 1: it decides the channel's value.
-fn distance(peak: f32, hue: f32) -> f32 {
-    let k = wrap(peak + hue);
-    k.min(4.0 - k).clamp(0.0, 1.0)
-}
-
 /// Noise in a rectangle of 2 to 33 % of the area, 0.3 to 3.3 times as wide as high; after ten misfits nothing.
 fn erase(pixels: &mut [u8], side: usize, random: &mut Stream) {
     for _ in 0..10 {
@@ -213,22 +156,6 @@ fn erase(pixels: &mut [u8], side: usize, random: &mut Stream) {
                 pixels[(row * side + x) * 3..][..w * 3].fill_with(|| random.random());
             }
             return;
-        }
-    }
-}
-
-/// Turns every colour by `turns` of the HSV circle, −1 to 1.
-fn turn_hue(pixels: &mut [u8], turns: f32) {
-    for p in pixels.chunks_exact_mut(3) {
-        let [r, g, b] = [f32::from(p[0]), f32::from(p[1]), f32::from(p[2])];
-        let (high, low) = (r.max(g).max(b), r.min(g).min(b));
-        let range = high - low;
-        if range == 0.0 {
-            continue;
-        }
-        let hue = wrap(sextant([r, g, b], high, range) + 6.0 * turns);
-        for (v, peak) in p.iter_mut().zip(PEAKS) {
-            *v = to_byte(high - range * distance(peak, hue));
         }
     }
 }
@@ -257,6 +184,7 @@ mod tests {
         scale: [1.0, 1.0],
         ratio: [1.0, 1.0],
         flip: 0.0,
+        rand_augment: RandAugment { ops: 0, magnitude: 0.0 },
         brightness: 0.0,
         contrast: 0.0,
         saturation: 0.0,
@@ -316,36 +244,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn colour_steps_have_known_values() {
-        let mut p = [100, 150, 200];
-        blend(&mut p, 1.2, |_| 0.0);
-        assert_eq!(p, [120, 180, 240]);
-        let mut p = [100, 150, 200];
-        blend(&mut p, 0.5, |_| 50.0);
-        assert_eq!(p, [75, 100, 125]);
-        let mut p = [255, 0, 0];
-        turn_hue(&mut p, 1.0 / 3.0);
-        assert_eq!(p, [0, 255, 0], "red a third of a turn on is green");
-        let mut p = [200, 100, 50];
-        turn_hue(&mut p, 0.5);
-        assert_eq!(p, [50, 150, 200], "the opposite colour");
-        let mut p = [200, 100, 50];
-        turn_hue(&mut p, 1.0);
-        assert_eq!(p, [200, 100, 50]);
-    }
-
-    /// By hand: `tf.image`'s formulas on one colour and on two pixels.
+    /// By hand: `tf.image`'s formulas on one pixel and on two.
     #[test]
     fn tensorflows_colours() {
-        let close = |a: [f32; 3], b: [f32; 3]| {
-            a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{a} {b}"))
-        };
-        close(with_hsv([0.8, 0.4, 0.2], |hsv| hsv), [0.8, 0.4, 0.2]);
-        // Half the saturation: every component half way to the largest.
-        close(with_hsv([0.8, 0.4, 0.2], |[h, s, v]| [h, s / 2.0, v]), [0.8, 0.6, 0.5]);
-        // A third of the circle on: red, green, blue change places.
-        close(with_hsv([0.8, 0.4, 0.2], |[h, s, v]| [wrap(h + 2.0), s, v]), [0.2, 0.8, 0.4]);
         let still = Train { colour: Colour::Tensorflow, ..STILL };
         let rgb = picture(8, 8);
         assert_eq!(
