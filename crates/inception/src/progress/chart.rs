@@ -117,7 +117,8 @@ impl Chart {
         let rows = area.height - 3;
         let y = self.range();
         let labels = ticks(y, rows.div_ceil(2).clamp(2, 6));
-        let margin = labels.iter().map(|label| label.1.len()).max().unwrap_or(1) + 1;
+        // Charts beside one another are of one width where their labels are short.
+        let margin = labels.iter().map(|label| label.1.len()).max().unwrap_or(0).max(3) + 1;
         let width = area.width.saturating_sub(margin + 1);
         let inner = Area { x: area.x + margin + 1, y: area.y + 1, width, height: rows };
         if inner.width < 4 {
@@ -244,9 +245,9 @@ mod tests {
         let rows: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
         let is_dot = |c: &char| ('\u{2801}'..='\u{28ff}').contains(c);
         assert!(rows[0].starts_with(&"title  ⠶ a".chars().collect::<Vec<_>>()), "{text}");
-        assert!(is_dot(&rows[1][23]) && is_dot(&rows[5][3]), "{text}");
-        let dotted = (3..24).filter(|&x| rows[1..6].iter().any(|row| row.get(x).is_some_and(is_dot)));
-        assert_eq!(dotted.count(), 21, "{text}");
+        assert!(is_dot(&rows[1][23]) && is_dot(&rows[5][5]), "{text}");
+        let dotted = (5..24).filter(|&x| rows[1..6].iter().any(|row| row.get(x).is_some_and(is_dot)));
+        assert_eq!(dotted.count(), 19, "{text}");
         assert!(text.contains("6 ┤") && text.contains("0 ┤") && text.ends_with("step\n"), "{text}");
     }
 }
