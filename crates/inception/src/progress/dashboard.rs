@@ -262,7 +262,7 @@ fn charts(canvas: &mut Canvas, area: Area, board: &Board) {
         x,
         curves: vec![curve("train", TRAIN, Mark::Line, |point| 100.0 * point.mean_error), validated],
     };
-    let (beside, above) = (area.width >= 72, area.height >= 14);
+    let (beside, above) = (area.width >= 72, area.height >= 10);
     let [first, second] = match (beside, above) {
         (true, _) => {
             let width = (area.width - 3) / 2;

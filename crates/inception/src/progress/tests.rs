@@ -146,6 +146,7 @@ fn a_frame_has_any_size_and_any_values() {
     }
     shows(&frame(&board(), (80, 24)).to_text(), &["loss –", "step 0/400", "– left", "epoch 1/20"]);
     shows(&frame(&after(450), (30, 8)).to_text(), &["run", "epoch", "loss"]);
+    shows(&frame(&after(450), (60, 30)).to_text(), &["each step", "top-1 error, %  ● val"]);
 }
 
 #[test]
