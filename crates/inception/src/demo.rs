@@ -11,7 +11,7 @@ use inception_graph::{Spec, build};
 use crate::data::digits::digits;
 use crate::data::{Dataset, Picture};
 use crate::figures::{self, Curve, Figure};
-use crate::progress::Style;
+use crate::progress::{Style, blocks};
 use crate::recipe::Recipe;
 use crate::run_dir::{RunDir, environment};
 use crate::sheet::save_png;
@@ -139,10 +139,7 @@ impl Demo {
 
 /// An error of 90 %, that of guessing among ten digits, fills 20 cells.
 fn bar(error: f64) -> String {
-    let cells = (error / 0.9 * 20.0).min(20.0);
-    let part = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][(cells.fract() * 8.0) as usize];
-    let full = "█".repeat(cells as usize);
-    format!("{:<21} {:>6.2} %", format!("{full}{part}"), 100.0 * error)
+    format!("{:<21} {:>6.2} %", blocks(error / 0.9, 20), 100.0 * error)
 }
 
 /// The first picture of each class, as PNG files.

@@ -27,10 +27,7 @@ pub fn catch() -> Result<()> {
         return Ok(());
     }
     let install = || -> std::io::Result<()> {
-        // Actions run in this order, so the first Ctrl-C does not find the flag that it sets.
-        let again = Arc::new(AtomicBool::new(false));
-        flag::register_conditional_shutdown(SIGINT, INTERRUPTED, again.clone())?;
-        flag::register(SIGINT, again)?;
+        end_at_the_second()?;
         for signal in [SIGINT, SIGTERM] {
             flag::register(signal, ASKED.clone())?;
         }
@@ -39,4 +36,26 @@ pub fn catch() -> Result<()> {
         Ok(())
     };
     install().context("catching signals")
+}
+
+/// The second Ctrl-C ends the program at once, and gives the terminal back before.
+#[cfg(unix)]
+fn end_at_the_second() -> std::io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT])?;
+    let wait = move || {
+        if signals.forever().nth(1).is_some() {
+            crate::progress::terminal::leave_screen();
+            signal_hook::low_level::exit(INTERRUPTED);
+        }
+    };
+    std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
+}
+
+/// The second Ctrl-C ends the program at once.
+#[cfg(not(unix))]
+fn end_at_the_second() -> std::io::Result<()> {
+    // Actions run in this order, so the first Ctrl-C does not find the flag that it sets.
+    let again = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_shutdown(SIGINT, INTERRUPTED, again.clone())?;
+    flag::register(SIGINT, again).map(drop)
 }

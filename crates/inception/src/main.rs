@@ -1,13 +1,13 @@
 //! The command line: arguments in, one call for each command, and the one place where an error becomes a message and
 //! an exit code.
 
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use inception::args::{Cli, Command};
 use inception::cmd;
 use inception::exit::{self, Exit};
+use inception::progress::say_error;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -26,18 +26,9 @@ fn main() -> ExitCode {
         // `inception info … | head` has read enough, which is no failure.
         Err(error) if exit::is_broken_pipe(&error) => Exit::Done,
         Err(error) => {
-            report(&error);
+            say_error(&exit::message(&error));
             exit::of(&error)
         }
     };
     exit.into()
-}
-
-/// Writes `error: context: cause`; red where a person reads it.
-fn report(error: &anyhow::Error) {
-    let stderr = io::stderr();
-    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let word = if colour { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
-    // A message that cannot be written has no reader.
-    let _ = writeln!(stderr.lock(), "{word} {}", exit::message(error));
 }

@@ -10,8 +10,17 @@ const FILLED: f64 = 0.85;
 
 /// The largest resident memory that this process has had; not on every system.
 pub fn peak() -> Option<u64> {
+    of_process("VmHWM:")
+}
+
+/// The memory of this process that is resident now; not on every system.
+pub fn resident() -> Option<u64> {
+    of_process("VmRSS:")
+}
+
+fn of_process(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 

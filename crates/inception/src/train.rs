@@ -29,7 +29,7 @@ use crate::engine::{Cpu, Engine, Keep, Learning, StepOptions, Use};
 use crate::evaluate::evaluate;
 use crate::exit::UsageError;
 use crate::interrupt;
-use crate::progress::{Progress, Style};
+use crate::progress::{Plan, Progress, Step, Style};
 use crate::recipe::{NormMode, Recipe};
 use crate::run_dir::RunDir;
 use crate::sheet;
@@ -185,9 +185,18 @@ impl Run {
             train: splits.train.fingerprint(),
             val: splits.val.fingerprint(),
         };
+        let graph = engine.graph();
+        let plan = Plan {
+            title: format!("{} at {} px", graph.spec().net, graph.img_size()),
+            folder: folder.path().display().to_string(),
+            epochs: recipe.epochs,
+            steps_per_epoch,
+            batch_size: batch,
+            log_interval,
+        };
         let run = Run {
             steps_per_epoch,
-            progress: Progress::new(progress, (recipe.epochs * steps_per_epoch * batch) as u64),
+            progress: Progress::of_run(progress, plan),
             train: Arc::new(splits.train),
             val: Arc::new(splits.val),
             cache: Cache::new(CACHE),
@@ -232,8 +241,10 @@ impl Run {
         }
         let mut batches = self.batches(Part::Val);
         let (classes, mut stopped) = (self.engine.graph().classes(), false);
+        let all = self.val.samples.len();
         let until_stopped = std::iter::from_fn(|| {
             stopped = interrupt::asked();
+            self.progress.validate(batches.position(), all);
             if stopped { None } else { batches.next() }
         });
         let found = evaluate(classes, |batch| self.engine.predict(batch, Use::Average), until_stopped)?;
@@ -285,9 +296,15 @@ impl Run {
             let seconds = start.elapsed().as_secs_f64();
             let (rate, wait) =
                 ((self.at.running.count - begun) as f64 / seconds, batches.waited().as_secs_f64() / seconds);
-            self.progress.advance(batch.len(), &self.state(options.lr, wait));
+            let step = Step {
+                lr: options.lr,
+                images_per_s: rate,
+                data_wait: wait,
+                ..self.told(&taken, batch.len())
+            };
+            self.progress.step(&step);
             if self.at.step.is_multiple_of(self.log_interval) {
-                self.log_step(&taken, batch.len(), options.lr, rate, wait)?;
+                self.log_step(&step)?;
             }
             let asked = interrupt::asked();
             if asked || self.is_state_due() {

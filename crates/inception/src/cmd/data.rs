@@ -54,7 +54,7 @@ struct LookArgs {
     #[arg(short = 'j', long, value_name = "N")]
     workers: Option<NonZeroUsize>,
     /// How progress is shown
-    #[arg(long, value_enum, value_name = "STYLE", default_value = "auto")]
+    #[arg(long, value_name = "STYLE", default_value = "auto", value_parser = Style::without_dashboard())]
     progress: Style,
     /// Write JSON
     #[arg(long)]
@@ -64,6 +64,7 @@ struct LookArgs {
 impl LookArgs {
     /// As training with its default recipe reads and distorts pictures.
     fn options(&self) -> Result<Options> {
+        self.progress.begin();
         let recipe = Recipe::load("small", &[])?;
         let side = match (&self.model, self.img_size) {
             (Some(net), size) => {
@@ -105,23 +106,4 @@ pub fn run(args: DataArgs) -> Result<Exit> {
 fn counted(count: usize, thing: &str) -> String {
     let number = inception_graph::thousands(count as u64);
     if count == 1 { format!("{number} {thing}") } else { format!("{number} {thing}s") }
-}
-
-/// Bytes in the unit in which they are read at a glance.
-fn bytes(count: u64) -> String {
-    match count {
-        0..1_000 => format!("{count} B"),
-        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn bytes_are_read_at_a_glance() {
-        let all = [0, 999, 1_500, 12_345_678, 1 << 30].map(super::bytes);
-        assert_eq!(all, ["0 B", "999 B", "1.5 kB", "12.3 MB", "1.07 GB"]);
-    }
 }

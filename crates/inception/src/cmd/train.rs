@@ -227,6 +227,7 @@ impl TrainArgs {
 
 /// Runs the command.
 pub fn run(args: TrainArgs) -> Result<Exit> {
+    args.progress.begin();
     let begun = Begun::find(args.resume.as_ref(), &args.output, args.experiment.as_deref())?;
     let recipe_name = args.recipe.clone().unwrap_or_else(|| "small".into());
     let base = begun.as_ref().filter(|_| args.recipe.is_none()).and_then(Begun::recipe_file);

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Run;
 use crate::data::Skipped;
 use crate::engine::StepReport;
 use crate::evaluate::Evaluation;
 use crate::metrics::Metrics;
-use crate::progress::{duration, say};
+use crate::progress::{Step, duration, say};
 use crate::recipe::Measure;
 
 /// Sums over the steps of an epoch so far.
@@ -40,7 +40,7 @@ impl Running {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Best {
     pub(super) epoch: usize,
-    error: f64,
+    pub(super) error: f64,
     merit: (f64, f64),
 }
 
@@ -93,6 +93,40 @@ impl EpochReport {
         }
     }
 
+    /// The record of it in `log.jsonl`.
+    pub(crate) fn record(&self, is_best: bool) -> Value {
+        json!({
+            "kind": "eval",
+            "epoch": self.epoch,
+            "step": self.step,
+            "train_loss": self.train_loss,
+            "train_top1_error": self.train_top1_error,
+            "eval_loss": self.eval_loss,
+            "eval_top1_error": self.eval_top1_error,
+            "eval_top5_error": self.eval_top5_error,
+            "count": self.count,
+            "lr": self.lr,
+            "best": is_best,
+            "seconds": self.seconds,
+        })
+    }
+
+    /// The line after it; `best` is the best epoch so far, and its error.
+    pub(crate) fn line(&self, epochs: usize, best: (usize, f64)) -> String {
+        format!(
+            "epoch {}/{epochs}  loss {:.3}  train error {:.1} %  val loss {:.3}  top-1 error {:.2} %  top-5 error {:.2} %  (best {:.2} % at {})  {}",
+            self.epoch,
+            self.train_loss,
+            100.0 * self.train_top1_error,
+            self.eval_loss,
+            100.0 * self.eval_top1_error,
+            100.0 * self.eval_top5_error,
+            100.0 * best.1,
+            best.0,
+            duration(self.seconds)
+        )
+    }
+
     /// The smaller the better. Among equal errors the smaller loss is the better network.
     pub(super) fn merit(&self, by: Measure) -> (f64, f64) {
         // What is no number is worse than any.
@@ -131,47 +165,31 @@ pub struct Summary {
 }
 
 impl Run {
-    /// `wait` is the share of the time that went by without pictures.
-    pub(super) fn state(&self, lr: f32, wait: f64) -> String {
-        let running = &self.at.running;
-        format!(
-            "epoch {}/{}  loss {:.3}  train error {:.1} %  lr {lr:.4}  data wait {:.0} %",
-            self.at.epochs.len() + 1,
-            self.recipe.epochs,
-            running.loss(),
-            100.0 * running.error(),
-            100.0 * wait
-        )
+    /// A step that was taken, but for its rates.
+    pub(super) fn told(&self, taken: &StepReport, pictures: usize) -> Step {
+        Step {
+            epoch: self.at.epochs.len() + 1,
+            step: self.at.step,
+            lr: 0.0,
+            loss: taken.loss,
+            top1_error: 1.0 - taken.correct as f64 / pictures as f64,
+            grad_norm: taken.grad_norm,
+            images_per_s: 0.0,
+            data_wait: 0.0,
+            mean_loss: self.at.running.loss(),
+            mean_error: self.at.running.error(),
+        }
     }
 
-    pub(super) fn log_step(
-        &mut self,
-        taken: &StepReport,
-        pictures: usize,
-        lr: f32,
-        rate: f64,
-        wait: f64,
-    ) -> Result<()> {
-        let top1_error = 1.0 - taken.correct as f64 / pictures as f64;
-        let record = json!({
-            "kind": "step",
-            "epoch": self.at.epochs.len() + 1,
-            "step": self.at.step,
-            "lr": lr,
-            "loss": taken.loss,
-            "top1_error": top1_error,
-            "grad_norm": taken.grad_norm,
-            "images_per_s": rate,
-            "data_wait": wait,
-        });
-        self.folder.log(&record)?;
+    pub(super) fn log_step(&mut self, step: &Step) -> Result<()> {
+        self.folder.log(&step.record())?;
         let scalars = [
-            ("train/loss", f64::from(taken.loss)),
-            ("train/top1_error", top1_error),
-            ("train/lr", f64::from(lr)),
-            ("train/grad_norm", f64::from(taken.grad_norm)),
-            ("train/images_per_s", rate),
-            ("train/data_wait", wait),
+            ("train/loss", f64::from(step.loss)),
+            ("train/top1_error", step.top1_error),
+            ("train/lr", f64::from(step.lr)),
+            ("train/grad_norm", f64::from(step.grad_norm)),
+            ("train/images_per_s", step.images_per_s),
+            ("train/data_wait", step.data_wait),
         ];
         let told = self.events.add(self.at.step, &scalars);
         self.judge(told)
@@ -189,23 +207,9 @@ impl Run {
         .into();
         let now = Best { epoch: r.epoch, error: r.eval_top1_error, merit: r.merit(self.recipe.best_by) };
         let better = self.at.best.is_none_or(|best| now.merit < best.merit);
-        let record = json!({
-            "kind": "eval",
-            "epoch": r.epoch,
-            "step": r.step,
-            "train_loss": r.train_loss,
-            "train_top1_error": r.train_top1_error,
-            "eval_loss": r.eval_loss,
-            "eval_top1_error": r.eval_top1_error,
-            "eval_top5_error": r.eval_top5_error,
-            "count": r.count,
-            "lr": r.lr,
-            "best": better,
-            "seconds": r.seconds,
-        });
         let percent = |error: f64| 100.0 * (1.0 - error);
         let row = [r.train_loss, r.eval_loss, percent(r.eval_top1_error), percent(r.eval_top5_error), r.lr];
-        self.folder.log(&record)?;
+        self.folder.log(&r.record(better))?;
         self.folder.summarize(&row, r.epoch)?;
         let scalars = [
             ("eval/loss", r.eval_loss),
@@ -226,21 +230,8 @@ impl Run {
         }
         let written = self.draw();
         self.judge(written)?;
-        let (r, best) = (&self.at.epochs[self.at.epochs.len() - 1], self.at.best.unwrap_or(now));
-        let line = format!(
-            "epoch {}/{}  loss {:.3}  train error {:.1} %  val loss {:.3}  top-1 error {:.2} %  top-5 error {:.2} %  (best {:.2} % at {})  {}",
-            r.epoch,
-            self.recipe.epochs,
-            r.train_loss,
-            100.0 * r.train_top1_error,
-            r.eval_loss,
-            100.0 * r.eval_top1_error,
-            100.0 * r.eval_top5_error,
-            100.0 * best.error,
-            best.epoch,
-            duration(r.seconds)
-        );
-        self.progress.line(&line);
+        let best = self.at.best.unwrap_or(now);
+        self.progress.epoch(&self.at.epochs[self.at.epochs.len() - 1], (best.epoch, best.error));
         Ok(())
     }
 

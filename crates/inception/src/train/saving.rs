@@ -89,11 +89,17 @@ impl Run {
         self.origin = origin;
         self.folder.cut(position.logged)?;
         self.engine.set_state(state);
-        self.progress.start_at(position.step * self.recipe.batch_size);
         self.at = position;
+        self.tell_position();
         self.events.go_on_after(self.at.step);
         self.folder.log(&json!({ "kind": "resume", "step": self.at.step, "env": env }))?;
         Ok(Some(self.at.step))
+    }
+
+    /// Progress goes on from where the run stands.
+    fn tell_position(&mut self) {
+        let best = self.at.best.map(|best| (best.epoch, best.error));
+        self.progress.go_on(self.at.step, &self.at.epochs, best);
     }
 
     /// The latest state that is whole; others are named and passed over.
@@ -157,6 +163,9 @@ impl Run {
         let path = self.folder.file(&state::file_name(self.at.step));
         let written = state::write(&path, &self.engine.state(), &self.at, &self.origin);
         self.saved = Instant::now();
+        if written.is_ok() {
+            self.progress.saved(self.at.step);
+        }
         let pruned = written.and_then(|()| {
             for old in state::list(self.folder.path())?.iter().skip(self.saving.states.max(1)) {
                 std::fs::remove_file(old).with_context(|| format!("removing {}", old.display()))?;
@@ -238,7 +247,7 @@ impl Run {
         self.folder.cut(logged)?;
         self.at = super::state::Position { lr_factor: position.lr_factor * LOWER, ..position };
         self.events.go_on_after(self.at.step);
-        self.progress.start_at(self.at.step * self.recipe.batch_size);
+        self.tell_position();
         self.progress.line(&format!(
             "step {step} of epoch {epoch}: {trouble}; back to the state after step {} with {LOWER} of the rate, once",
             self.at.step

@@ -5,10 +5,11 @@ use std::io::Write;
 use anyhow::Result;
 use inception_graph::{Align, Table, thousands};
 
-use super::{LookArgs, bytes, counted};
+use super::{LookArgs, counted};
 use crate::cmd::{stdout, write_json};
 use crate::data::check::{Distribution, Split, Stats, stats};
 use crate::exit::Exit;
+use crate::progress::bytes;
 
 const NOTES: &str = "\
 Sizes and formats are of every picture, upright; mean and deviation of the channels, from 0 to 1, are of up to 2,000
