@@ -11,6 +11,7 @@ pub use inception_pictures::Rgb;
 use rand::seq::SliceRandom;
 
 use super::error::DataError;
+use super::join::LeftOut;
 
 /// Where a picture comes from.
 #[derive(Clone, Debug)]
@@ -187,6 +188,8 @@ pub struct Splits {
     pub train: Dataset,
     /// Pictures to judge by.
     pub val: Dataset,
+    /// Classes of `val` that are not learnt, whose pictures are no longer there.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Splits {
@@ -199,7 +202,7 @@ impl Splits {
         };
         let train = all.filtered(|i| !chosen[i]);
         let val = Dataset { ignored: Vec::new(), ..all.filtered(|i| chosen[i]) };
-        Ok(Splits { train, val })
+        Ok(Splits { train, val, left_out: Vec::new() })
     }
 }
 

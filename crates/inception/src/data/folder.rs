@@ -23,15 +23,44 @@ pub(super) const TRAIN: &[&str] = &["train", "training"];
 /// Names of the folder to judge by, in any case; the first that is there is used.
 pub(super) const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
 
-/// Opens `root` for training: `train/` and `val/` inside, or class folders of which a share `val_split` is held out.
+/// How a data set is divided for training.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Division {
+    /// Share of each class that is held out, where there is no validation split.
+    pub val_split: Option<f64>,
+    /// Decides which pictures those are.
+    pub seed: u64,
+    /// Whether a validation split with other classes is judged by those that it has in common with training.
+    pub allow_missing: bool,
+}
+
+impl Division {
+    /// A training split and what it is judged by.
+    pub(super) fn join(self, train: Dataset, val: Dataset) -> Result<Splits, DataError> {
+        let (val, left_out) = match self.allow_missing {
+            true => val.join_by_name(&train.classes)?,
+            false => (val.join_train(&train)?, Vec::new()),
+        };
+        Ok(Splits { train, val, left_out })
+    }
+}
+
+/// Opens `root` for training: `train/` and `val/` inside, with the same classes, or class folders of which a share `val_split`
+/// is held out.
 pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
+    divide(root, Division { val_split, seed, allow_missing: false })
+}
+
+/// The same in any division.
+pub fn divide(root: &Path, division: Division) -> Result<Splits, DataError> {
+    let Division { val_split, seed, .. } = division;
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
     if let Some(share) = val_split.filter(|share| !(*share > 0.0 && *share < 1.0)) {
         return layout(format!("--val-split {share} is not a share: expected more than 0 and less than 1"));
     }
     if list::is(root) && root.is_file() {
-        let splits = List::open(root)?.splits(root, val_split, seed)?;
-        return Ok(Splits { train: with_classes(splits.train)?, val: splits.val });
+        let splits = List::open(root)?.splits(root, division)?;
+        return Ok(Splits { train: with_classes(splits.train)?, ..splits });
     }
     match (split(root, TRAIN)?, split(root, VAL)?) {
         (Some(train), None) => match val_split {
@@ -48,8 +77,7 @@ pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Spl
         )),
         (Some(train), Some(val)) => {
             let train = for_training(&train)?;
-            let val = val.open()?.join_train(&train)?;
-            Ok(Splits { train, val })
+            division.join(train, val.open()?)
         }
         (None, Some(val)) => {
             layout(format!("has {} but no train/ folder or train file: nothing to learn from", val.name()))
@@ -109,9 +137,7 @@ pub(super) fn for_training(split: &Split) -> Result<Dataset, DataError> {
 fn with_classes(data: Dataset) -> Result<Dataset, DataError> {
     let root = data.root.clone();
     let layout = |problem: String| Err(DataError::Layout { path: root, problem });
-    let counts = data.counts();
-    let empty = |(class, &count): (&String, &usize)| (count == 0).then(|| class.clone());
-    let empty: Vec<String> = data.classes.iter().zip(&counts).filter_map(empty).collect();
+    let empty = data.empty_classes();
     if !empty.is_empty() {
         return layout(format!(
             "class folders without a picture: {} (fill or remove them)",

@@ -26,6 +26,7 @@ pub mod transform;
 pub use cache::Cache;
 pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
+pub use join::LeftOut;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
 pub use mix::Mix;
 pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};
