@@ -1,5 +1,7 @@
 //! Data sets that are no class folders: lists, tar files, TFRecord shards, ImageNet's validation set as it is distributed.
 
+mod shards;
+
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
@@ -9,6 +11,7 @@ use inception::data::folder::{open_single, open_splits};
 use inception::data::{
     Cache, DataError, Dataset, Eval, Interpolation, Loader, OnBad, Request, Resize, Transform,
 };
+use shards::{bytes, feature, field, record, tar, varint};
 use tempfile::TempDir;
 
 /// A PNG of one colour.
@@ -171,18 +174,6 @@ fn files_are_splits_by_their_names() {
     assert!(message(open_splits(dir.path(), None, 1)).contains("has train.csv but no val"));
 }
 
-/// A tar file of these members.
-fn tar(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, name, &bytes[..]).expect("appended");
-    }
-    archive.into_inner().expect("written")
-}
-
 #[test]
 fn webdataset_shards_are_read_in_place() {
     let dir = new();
@@ -279,37 +270,6 @@ fn imagenets_validation_pictures_get_their_classes_from_a_file_above() {
         write(&dir, "ILSVRC/val/ILSVRC2012_val_00000003.JPEG", png(3));
         assert!(message(open_single(&root)).contains("has no class for"), "{name}");
     }
-}
-
-/// A varint, a field of bytes, and a record, as TensorFlow's protocol has them.
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 128 {
-        bytes.push(value as u8 | 128);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
-}
-
-fn feature(key: &str, list: u64, values: &[u8]) -> Vec<u8> {
-    field(1, &[field(1, key.as_bytes()), field(2, &field(list, values))].concat())
-}
-
-fn bytes(key: &str, value: &[u8]) -> Vec<u8> {
-    feature(key, 1, &field(1, value))
-}
-
-fn record(features: &[Vec<u8>]) -> Vec<u8> {
-    let data = field(1, &features.concat());
-    let masked =
-        |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
-    let length = (data.len() as u64).to_le_bytes();
-    [&length[..], &masked(&length), &data, &masked(&data)].concat()
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub enum DataCommand {
 /// Which data, and how they are looked at.
 #[derive(clap::Args, Clone, Debug)]
 struct LookArgs {
-    /// Folder with train/ and val/, each with a folder a class; or with class folders
+    /// Folder with train/ and val/, each with a folder a class; or with class folders. Lists, tar files and TFRecord shards, too
     #[arg(value_name = "DATA")]
     data: PathBuf,
     /// Share of each class to hold out, where DATA has no val/: as `inception train` does

@@ -90,6 +90,14 @@ impl List {
         Ok(List { data, splits: columns[2].map(|_| splits) })
     }
 
+    /// Its pictures by what they are for; all are to learn from where it does not tell.
+    pub(super) fn parts(self, path: &Path) -> Result<(Dataset, Option<Dataset>), DataError> {
+        match &self.splits {
+            None => Ok((self.data, None)),
+            Some(_) => self.split(path).map(|(train, val)| (train, Some(val))),
+        }
+    }
+
     /// Its pictures, those to judge by where it tells them apart.
     pub(super) fn into_val(self, path: &Path) -> Result<Dataset, DataError> {
         match &self.splits {
