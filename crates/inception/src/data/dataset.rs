@@ -123,6 +123,18 @@ impl Dataset {
         Dataset { root: root.into(), classes, samples, ignored, groups: Vec::new() }
     }
 
+    /// The same with its classes in the order of `names`, if they are the same.
+    pub(super) fn in_order(mut self, names: Vec<String>) -> Self {
+        let places: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        let labels: Option<Vec<u32>> =
+            self.classes.iter().map(|class| places.get(class.as_str()).copied()).collect();
+        if let Some(labels) = labels.filter(|labels| labels.len() == names.len()) {
+            self.samples.iter_mut().for_each(|sample| sample.label = labels[sample.label as usize]);
+            self.classes = names;
+        }
+        self
+    }
+
     /// The pictures for which `keep`, by index.
     pub(super) fn filtered(&self, keep: impl Fn(usize) -> bool) -> Self {
         let all = |count: usize| (0..count).filter(|&i| keep(i));

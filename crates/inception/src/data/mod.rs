@@ -2,7 +2,7 @@
 //!
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
 //! threads of its own, [`feed`] for lists of pictures on threads of the network.
-//! Before any of it: [`check`] finds what would go wrong.
+//! Before any of it: [`check`] finds what would go wrong, [`pack`] makes pictures as small as they may be.
 
 mod cache;
 pub mod check;
@@ -17,6 +17,8 @@ mod join;
 mod list;
 pub mod loader;
 mod mix;
+pub mod pack;
+mod parallel;
 pub mod preprocess;
 mod sampling;
 mod tar_files;

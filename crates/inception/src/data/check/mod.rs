@@ -9,7 +9,6 @@
 mod kind;
 mod lists;
 mod look;
-mod parallel;
 mod quarantine;
 mod report;
 mod scan;
@@ -20,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DataError, Preprocessing, Train};
+use super::{DataError, Preprocessing, Train, parallel};
 use crate::progress::{Progress, Style};
 
 pub use kind::{Kind, Remark, Severity};

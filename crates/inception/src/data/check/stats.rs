@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::report::{ClassCount, imbalance};
 use super::scan::{Entry, Role, Split, scan};
-use super::{Options, count, flatten, parallel};
-use crate::data::DataError;
+use super::{Options, count, flatten};
 use crate::data::decode::decode_bytes;
+use crate::data::{DataError, parallel};
 use crate::progress::Progress;
 
 /// Pictures whose colours are measured.
