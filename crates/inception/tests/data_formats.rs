@@ -158,6 +158,47 @@ fn lists_that_cannot_be_used_say_where() {
     assert!(open("a.csv", b"0.png,\xff\n").contains("is not UTF-8 at byte 6"));
 }
 
+/// Files of `reference/devkit_meta.py`: tench is 2, cock 3, hen 1, bird 1001 with children; rows are in another order than numbers
+/// and synsets.
+#[test]
+fn the_devkits_numbers_are_those_of_its_table() {
+    let fixture = |name: &str| {
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect("recorded")
+    };
+    let truth = "ILSVRC2012_validation_ground_truth.txt";
+    for (meta, folder) in [("meta.mat", ""), ("meta_plain.mat", "ILSVRC2012_devkit_t12/data/")] {
+        let dir = new();
+        (1..=4).for_each(|i| write(&dir, &format!("ILSVRC/val/ILSVRC2012_val_0000000{i}.JPEG"), png(i)));
+        let open = || open_single(&dir.path().join("ILSVRC/val"));
+        assert!(message(open()).contains("or ILSVRC2012_validation_ground_truth.txt with meta.mat"));
+        write(&dir, &format!("{folder}{truth}"), "2\n3\n1\n2\n");
+        assert!(message(open()).contains("meta.mat of the same devkit says of which synsets"));
+        write(&dir, &format!("{folder}meta.mat"), fixture(meta));
+        let picture = |i: u8, class: &str| row(&format!("ILSVRC2012_val_0000000{i}.JPEG"), class, i);
+        let expected = [
+            picture(1, "n01440764"),
+            picture(2, "n01514668"),
+            picture(3, "n01514859"),
+            picture(4, "n01440764"),
+        ];
+        assert_eq!(seen(open().expect("valid")), expected, "{meta}");
+        // A picture that is put aside does not move the others' lines.
+        fs::remove_file(dir.path().join("ILSVRC/val/ILSVRC2012_val_00000001.JPEG")).expect("removed");
+        assert_eq!(seen(open().expect("valid")), expected[1..], "{meta}");
+        for (text, part) in [
+            ("2\n1001\n1\n2\n", "line 2 is `1001`: expected the number of one of the 3 classes"),
+            ("2\nx\n1\n2\n", "line 2 is `x`"),
+            ("2\n3\n1\n", "has no class for"),
+        ] {
+            write(&dir, &format!("{folder}{truth}"), text);
+            assert!(message(open()).contains(part), "{part}");
+        }
+        write(&dir, &format!("{folder}meta.mat"), "Dear all");
+        let text = message(open());
+        assert!(text.contains("meta.mat: is no MATLAB file") && text.contains("devkit_t12.tar.gz"), "{text}");
+    }
+}
+
 /// Two lists, or two archives, with the words train and val in their names.
 #[test]
 fn files_are_splits_by_their_names() {

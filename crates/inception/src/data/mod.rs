@@ -16,6 +16,7 @@ mod imagenet_val;
 mod join;
 mod list;
 pub mod loader;
+mod mat_file;
 mod mix;
 pub mod pack;
 mod parallel;
