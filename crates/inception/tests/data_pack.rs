@@ -202,6 +202,16 @@ fn a_broken_picture_stops_it_or_is_named() {
     );
     assert!(!trained.stderr.contains("not used"), "{}", trained.stderr);
     trained.expect(0);
+    // A class that is lost on the way is named.
+    for name in ["0.png", "1.png", "2.png", "3.png", "4.png", "small.jpg"] {
+        fs::write(place.path("data/train/9").join(name), "no picture").expect("written");
+    }
+    let text = run(&["-o", "lost", "--on-bad", "skip"]).expect(0);
+    assert!(
+        text.contains("no picture is left to learn from of: 9\n") && text.contains("left out 7 pictures"),
+        "{text}"
+    );
+    assert_eq!(fs::read_to_string(place.path("lost/classes.txt")).expect("there"), "10\n");
     // What training would hold out is packed apart.
     let whole = place
         .run(&["data", "pack", "data/val", "-o", "held", "--val-split", "0.5", "--size", "20"])

@@ -77,7 +77,9 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         true => dataset.join_by_name(&metadata.classes)?,
         false => (dataset.join(&metadata.classes, |label| metadata.background == Some(label))?, Vec::new()),
     };
-    say_common(&dataset, &left_out, "the checkpoint");
+    if args.allow_missing {
+        say_common(&dataset, &left_out, "the checkpoint");
+    }
     if let Some(first) = dataset.ignored.first() {
         let (n, first) = (dataset.ignored.len(), first.display());
         writeln!(

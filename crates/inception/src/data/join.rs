@@ -36,7 +36,9 @@ impl Dataset {
         }
         let rows = self.disagreements(classes, may_miss, |_| String::new());
         let advice = match rows.iter().any(|row| !classes.contains(&row.class)) {
-            true => "rename or remove the unknown folders, or train a network that knows them",
+            true => {
+                "rename or remove the unknown folders, train a network that knows them, or pass --allow-missing to leave them out"
+            }
             false => "add pictures of these classes, or pass --allow-missing where a class may be absent",
         };
         self.relabel(classes, rows, ["class", "network", "this data"], advice)

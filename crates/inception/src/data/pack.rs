@@ -31,7 +31,7 @@ use crate::sheet;
 /// How pictures are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Quality 95, colours at full resolution: a tenth of the size, an error that no network sees.
+    /// Quality 95, colours at full resolution.
     Jpeg,
     /// Without loss.
     Png,
