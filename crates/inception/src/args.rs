@@ -10,6 +10,7 @@ Examples:
   inception info                                      the networks
   inception info inception_v4 --layers                one of them, box by box
   inception data check pictures/                      what would go wrong with a folder of pictures
+  inception data pack pictures/ -o packed/            the same pictures, of the size that training needs
   inception train pictures/ -m inception_v4           train on a folder with a folder a class
   inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
   inception predict -w best.safetensors cat.jpg       what is on a picture

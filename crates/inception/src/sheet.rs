@@ -21,7 +21,8 @@ pub fn save_png(path: &Path, width: usize, height: usize, pixels: &[u8]) -> Resu
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-fn encode(to: impl Write, width: usize, height: usize, pixels: &[u8]) -> Result<()> {
+/// Writes RGB bytes as PNG.
+pub(crate) fn encode(to: impl Write, width: usize, height: usize, pixels: &[u8]) -> Result<()> {
     let mut encoder = png::Encoder::new(to, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.write_header()?.write_image_data(pixels)?;

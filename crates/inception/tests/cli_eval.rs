@@ -84,9 +84,16 @@ fn classes_are_joined_by_name() {
     let place = place();
     fs::rename(place.path("data/ant"), place.path("data/aardvark")).unwrap();
     place.run(&["eval", "-w", "net.safetensors", "data"]).fails(65, "aardvark");
+    let common = json(&place, &["--allow-missing"]);
+    assert_eq!(common["left_out"], serde_json::json!([{"class": "aardvark", "pictures": 2}]));
     fs::remove_dir_all(place.path("data/aardvark")).unwrap();
     place.run(&["eval", "-w", "net.safetensors", "data"]).fails(65, "ant");
-    assert_eq!(json(&place, &["--allow-missing"])["count"], 4);
+    let filtered = json(&place, &["--allow-missing"]);
+    assert_eq!((&filtered["count"], &filtered["left_out"]), (&4.into(), &Value::Array(Vec::new())));
+    assert_eq!(
+        (&common["eval_loss"], &common["per_class"]),
+        (&filtered["eval_loss"], &filtered["per_class"])
+    );
 }
 
 #[test]

@@ -73,6 +73,41 @@ fn a_run_leaves_all_its_files_and_eval_agrees_with_its_log() {
     assert_eq!(weights("out/a"), weights("out/b"));
 }
 
+/// Judged by the classes in common, the numbers are those of a folder that holds only these; nothing is left out silently.
+#[test]
+fn splits_with_other_classes_are_judged_by_name_on_request() {
+    let place = place();
+    (0..4).for_each(|i| place.picture(&format!("data/train/cat/{i}.png"), i + 20));
+    let small: Vec<&str> = SMALL.iter().map(|word| if *word == "4" { "6" } else { word }).collect();
+    let run = |more: &[&str]| place.run(&[&["train", "data"], &small[..], more].concat());
+    // Hand-filtered: the folder `cat` is missing.
+    run(&["--experiment", "refused"]).fails(65, "cat    known     no picture  4 pictures in train");
+    let filtered = run(&["--experiment", "filtered", "--allow-missing"]);
+    assert!(filtered.stderr.contains("no picture: 1 of 3 classes: cat"), "{}", filtered.stderr);
+    assert!(!filtered.stderr.contains("left out"), "{}", filtered.stderr);
+    filtered.expect(0);
+    // The same with `cat` there, empty, and a class that training does not know, which is first by its name.
+    fs::create_dir_all(place.path("data/val/cat")).unwrap();
+    (0..3).for_each(|i| place.picture(&format!("data/val/aardvark/{i}.png"), i + 40));
+    run(&["--experiment", "refused"]).fails(65, "aardvark  unknown   3 pictures");
+    let common = run(&["--experiment", "common", "--allow-missing"]);
+    let said = "left out: 3 pictures of classes that training does not know: aardvark (3)";
+    assert!(common.stderr.contains(said), "{}", common.stderr);
+    common.expect(0);
+    let read = |name: &str| fs::read_to_string(place.path("out").join(name)).unwrap();
+    let row = |name: &str| read(&format!("{name}/summary.csv"));
+    assert_eq!(row("common"), row("filtered"));
+    let env: serde_json::Value = serde_json::from_str(&read("common/env.json")).unwrap();
+    assert_eq!(env["classes_not_judged"], serde_json::json!(["cat"]));
+    assert_eq!(env["classes_left_out"], serde_json::json!([{"class": "aardvark", "pictures": 3}]));
+    assert!(read("common/report.html").contains("classes_left_out"));
+    // It goes on without the flag; pictures that are left out may come and go.
+    fs::remove_file(place.path("data/val/aardvark/0.png")).unwrap();
+    place.run(&["train", "--resume", "out/common"]).expect(0);
+    place.picture("data/val/bee/new.png", 50);
+    place.run(&["train", "--resume", "out/common"]).fails(65, "they were 4 and are 5");
+}
+
 #[test]
 fn wrong_requests_are_refused_before_anything_is_written() {
     let place = place();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use inception::data::folder::{list_pictures, open_single, open_splits};
+use inception::data::folder::{Division, divide, list_pictures, open_single, open_splits};
 use inception::data::{DataError, Dataset};
 use tempfile::TempDir;
 
@@ -58,6 +58,26 @@ fn splits_that_disagree_are_shown_in_a_table() {
     assert!(val.clone().join(&names, |_| false).is_err());
     let joined = val.join(&names, |_| true).expect("allowed");
     assert_eq!(joined.counts(), [1, 0, 1], "labels are the authority's, not the folder's");
+}
+
+/// Missing, empty and unknown classes at once; what is left is what a folder without them would hold.
+#[test]
+fn splits_that_disagree_are_joined_by_name_on_request() {
+    let train = ("train", &[("a", 2), ("b", 2), ("c", 2), ("e", 2)][..]);
+    let dir = tree(&[train, ("val", &[("aa", 3), ("b", 2), ("c", 0), ("dog", 0), ("e", 1)])]);
+    let allow_missing = true;
+    let splits = divide(dir.path(), Division { allow_missing, ..Division::default() }).expect("allowed");
+    assert_eq!(splits.val.classes, splits.train.classes);
+    assert_eq!((splits.val.counts(), splits.val.empty_classes()), (vec![0, 2, 0, 1], vec!["a", "c"]));
+    let names: Vec<String> = splits.val.samples.iter().map(|sample| sample.picture.name()).collect();
+    assert!(names.iter().zip(["/b/", "/b/", "/e/"]).all(|(name, class)| name.contains(class)), "{names:?}");
+    let left_out: Vec<_> =
+        splits.left_out.iter().map(|class| (class.class.as_str(), class.pictures)).collect();
+    assert_eq!(left_out, [("aa", 3), ("dog", 0)]);
+
+    let none = tree(&[train, ("val", &[("dog", 1), ("cow", 1)])]);
+    let text = message(divide(none.path(), Division { allow_missing, ..Division::default() }));
+    assert!(text.contains("dog    unknown   1 picture") && text.contains("not one picture"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Data sets that are no class folders: lists, tar files, TFRecord shards, ImageNet's validation set as it is distributed.
 
+mod shards;
+
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
@@ -9,6 +11,7 @@ use inception::data::folder::{open_single, open_splits};
 use inception::data::{
     Cache, DataError, Dataset, Eval, Interpolation, Loader, OnBad, Request, Resize, Transform,
 };
+use shards::{bytes, feature, field, record, tar, varint};
 use tempfile::TempDir;
 
 /// A PNG of one colour.
@@ -155,6 +158,47 @@ fn lists_that_cannot_be_used_say_where() {
     assert!(open("a.csv", b"0.png,\xff\n").contains("is not UTF-8 at byte 6"));
 }
 
+/// Files of `reference/devkit_meta.py`: tench is 2, cock 3, hen 1, bird 1001 with children; rows are in another order than numbers
+/// and synsets.
+#[test]
+fn the_devkits_numbers_are_those_of_its_table() {
+    let fixture = |name: &str| {
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect("recorded")
+    };
+    let truth = "ILSVRC2012_validation_ground_truth.txt";
+    for (meta, folder) in [("meta.mat", ""), ("meta_plain.mat", "ILSVRC2012_devkit_t12/data/")] {
+        let dir = new();
+        (1..=4).for_each(|i| write(&dir, &format!("ILSVRC/val/ILSVRC2012_val_0000000{i}.JPEG"), png(i)));
+        let open = || open_single(&dir.path().join("ILSVRC/val"));
+        assert!(message(open()).contains("or ILSVRC2012_validation_ground_truth.txt with meta.mat"));
+        write(&dir, &format!("{folder}{truth}"), "2\n3\n1\n2\n");
+        assert!(message(open()).contains("meta.mat of the same devkit says of which synsets"));
+        write(&dir, &format!("{folder}meta.mat"), fixture(meta));
+        let picture = |i: u8, class: &str| row(&format!("ILSVRC2012_val_0000000{i}.JPEG"), class, i);
+        let expected = [
+            picture(1, "n01440764"),
+            picture(2, "n01514668"),
+            picture(3, "n01514859"),
+            picture(4, "n01440764"),
+        ];
+        assert_eq!(seen(open().expect("valid")), expected, "{meta}");
+        // A picture that is put aside does not move the others' lines.
+        fs::remove_file(dir.path().join("ILSVRC/val/ILSVRC2012_val_00000001.JPEG")).expect("removed");
+        assert_eq!(seen(open().expect("valid")), expected[1..], "{meta}");
+        for (text, part) in [
+            ("2\n1001\n1\n2\n", "line 2 is `1001`: expected the number of one of the 3 classes"),
+            ("2\nx\n1\n2\n", "line 2 is `x`"),
+            ("2\n3\n1\n", "has no class for"),
+        ] {
+            write(&dir, &format!("{folder}{truth}"), text);
+            assert!(message(open()).contains(part), "{part}");
+        }
+        write(&dir, &format!("{folder}meta.mat"), "Dear all");
+        let text = message(open());
+        assert!(text.contains("meta.mat: is no MATLAB file") && text.contains("devkit_t12.tar.gz"), "{text}");
+    }
+}
+
 /// Two lists, or two archives, with the words train and val in their names.
 #[test]
 fn files_are_splits_by_their_names() {
@@ -169,18 +213,6 @@ fn files_are_splits_by_their_names() {
     assert_eq!(open_single(dir.path()).expect("valid").samples.len(), 2);
     fs::remove_file(dir.path().join("my-val.csv")).expect("removed");
     assert!(message(open_splits(dir.path(), None, 1)).contains("has train.csv but no val"));
-}
-
-/// A tar file of these members.
-fn tar(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, name, &bytes[..]).expect("appended");
-    }
-    archive.into_inner().expect("written")
 }
 
 #[test]
@@ -279,37 +311,6 @@ fn imagenets_validation_pictures_get_their_classes_from_a_file_above() {
         write(&dir, "ILSVRC/val/ILSVRC2012_val_00000003.JPEG", png(3));
         assert!(message(open_single(&root)).contains("has no class for"), "{name}");
     }
-}
-
-/// A varint, a field of bytes, and a record, as TensorFlow's protocol has them.
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 128 {
-        bytes.push(value as u8 | 128);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
-}
-
-fn feature(key: &str, list: u64, values: &[u8]) -> Vec<u8> {
-    field(1, &[field(1, key.as_bytes()), field(2, &field(list, values))].concat())
-}
-
-fn bytes(key: &str, value: &[u8]) -> Vec<u8> {
-    feature(key, 1, &field(1, value))
-}
-
-fn record(features: &[Vec<u8>]) -> Vec<u8> {
-    let data = field(1, &features.concat());
-    let masked =
-        |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
-    let length = (data.len() as u64).to_le_bytes();
-    [&length[..], &masked(&length), &data, &masked(&data)].concat()
 }
 
 #[test]

@@ -80,9 +80,9 @@ fn recipe(sets: &[(&str, &str)]) -> Recipe {
 
 /// The first `train` and `val` digits.
 fn few(train: usize, val: usize) -> Splits {
-    let Splits { train: t, val: v } = digits(1).expect("inside the program");
+    let Splits { train: t, val: v, left_out } = digits(1).expect("inside the program");
     let cut = |data: Dataset, n: usize| Dataset { samples: data.samples[..n].to_vec(), ..data };
-    Splits { train: cut(t, train), val: cut(v, val) }
+    Splits { train: cut(t, train), val: cut(v, val), left_out }
 }
 
 fn job(recipe: Recipe, splits: Splits) -> Job {
@@ -340,7 +340,12 @@ fn fine_tuning_with_five_pictures_a_class_evaluates_as_it_trains() {
     for mode in [NormMode::Recalibrate, NormMode::Batch] {
         let name = format!("{mode:?}");
         let recipe = Recipe { batch_norm: mode, ..recipe.clone() };
-        let summary = train(&name, recipe, Splits { train: few.clone(), val: few.clone() }, Some("base"));
+        let summary = train(
+            &name,
+            recipe,
+            Splits { train: few.clone(), val: few.clone(), left_out: Vec::new() },
+            Some("base"),
+        );
         let in_evaluation = 1.0 - summary.epochs[summary.epochs.len() - 1].eval_top1_error;
         let path = dir.path().join(&name).join("last.safetensors");
         let (graph, weights, metadata) = checkpoint::load(&path).expect("saved");

@@ -1,6 +1,7 @@
 //! `inception data`: what is in a folder of pictures, before anything is trained on it.
 
 mod check;
+mod pack;
 mod stats;
 
 use std::num::NonZeroUsize;
@@ -33,12 +34,14 @@ pub enum DataCommand {
     Check(check::CheckArgs),
     /// Numbers about a data set: pictures, sizes, formats, colours
     Stats(stats::StatsArgs),
+    /// Write pictures of the size that training needs into tar files, which it reads faster
+    Pack(pack::PackArgs),
 }
 
 /// Which data, and how they are looked at.
 #[derive(clap::Args, Clone, Debug)]
 struct LookArgs {
-    /// Folder with train/ and val/, each with a folder a class; or with class folders
+    /// Folder with train/ and val/, each with a folder a class; or with class folders. Lists, tar files and TFRecord shards, too
     #[arg(value_name = "DATA")]
     data: PathBuf,
     /// Share of each class to hold out, where DATA has no val/: as `inception train` does
@@ -99,6 +102,7 @@ pub fn run(args: DataArgs) -> Result<Exit> {
     match args.command {
         DataCommand::Check(args) => check::run(args),
         DataCommand::Stats(args) => stats::run(args),
+        DataCommand::Pack(args) => pack::run(args),
     }
 }
 

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::device::DeviceArgs;
 use super::weights::WeightsArgs;
-use super::{stdout, workers, write_json};
-use crate::data::{Cache, Loader, OnBad, Request, Skipped, Transform, folder};
+use super::{say_common, stdout, workers, write_json};
+use crate::data::{Cache, LeftOut, Loader, OnBad, Request, Skipped, Transform, folder};
 use crate::engine::Predictor;
 use crate::evaluate::{ClassReport, evaluate};
 use crate::exit::{BadData, Exit};
@@ -44,7 +44,8 @@ pub struct EvalArgs {
     /// What to do about a picture that cannot be read
     #[arg(long, value_enum, default_value_t = OnBad::Error)]
     pub on_bad: OnBad,
-    /// Accept that classes of the checkpoint have no folder in DATA
+    /// Judge by the classes that DATA and the checkpoint have in common: classes without a picture are not judged, pictures of
+    /// unknown classes are left out, counted and named
     #[arg(long)]
     pub allow_missing: bool,
     #[command(flatten)]
@@ -62,6 +63,7 @@ struct Report {
     eval_top1_error: f64,
     eval_top5_error: f64,
     per_class: Vec<ClassReport>,
+    left_out: Vec<LeftOut>,
     skipped: Vec<Skipped>,
 }
 
@@ -70,8 +72,14 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load_with_classes()?;
     let device = args.device.device()?;
     // No picture is of the background.
-    let may_miss = |label| args.allow_missing || metadata.background == Some(label);
-    let dataset = folder::open_single(&args.data)?.join(&metadata.classes, may_miss)?;
+    let dataset = folder::open_single(&args.data)?;
+    let (dataset, left_out) = match args.allow_missing {
+        true => dataset.join_by_name(&metadata.classes)?,
+        false => (dataset.join(&metadata.classes, |label| metadata.background == Some(label))?, Vec::new()),
+    };
+    if args.allow_missing {
+        say_common(&dataset, &left_out, "the checkpoint");
+    }
     if let Some(first) = dataset.ignored.first() {
         let (n, first) = (dataset.ignored.len(), first.display());
         writeln!(
@@ -103,6 +111,7 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         eval_top1_error: metrics.top1_error(),
         eval_top5_error: metrics.top5_error(),
         per_class: evaluation.per_class(&metadata.classes),
+        left_out,
         skipped: loader.skipped().to_vec(),
     };
     let mut out = stdout();

@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 
 use anyhow::Context;
 
-use crate::data::Preprocessing;
+use inception_graph::thousands;
+
+use crate::data::{Dataset, LeftOut, Preprocessing};
+use crate::progress::say;
 
 pub mod bench;
 pub mod convert;
@@ -36,6 +39,36 @@ fn settings(preprocessing: &Preprocessing) -> anyhow::Result<String> {
     let value = serde_json::to_value(preprocessing).context("describing the preprocessing")?;
     let settings: Vec<_> = value.as_object().into_iter().flatten().map(|(k, v)| format!("{k} {v}")).collect();
     Ok(settings.join(", ").replace('"', ""))
+}
+
+/// Names of classes shown in a message; the records have them all.
+const NAMED: usize = 20;
+
+/// Says which classes of `judge`, a data set or a checkpoint, have no picture in `data`, and what was left out of it.
+fn say_common(data: &Dataset, left_out: &[LeftOut], judge: &str) {
+    let list = |names: Vec<String>| match names.len().saturating_sub(NAMED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..NAMED].join(", ")),
+    };
+    let missing: Vec<String> = data.empty_classes().into_iter().map(str::to_string).collect();
+    if !missing.is_empty() {
+        say(&format!(
+            "not judged, for they have no picture: {} of {} classes: {}",
+            missing.len(),
+            data.classes.len(),
+            list(missing)
+        ));
+    }
+    if !left_out.is_empty() {
+        let pictures: usize = left_out.iter().map(|class| class.pictures).sum();
+        let names =
+            left_out.iter().map(|LeftOut { class, pictures }| format!("{class} ({pictures})")).collect();
+        say(&format!(
+            "left out: {} pictures of classes that {judge} does not know: {}",
+            thousands(pictures as u64),
+            list(names)
+        ));
+    }
 }
 
 /// Threads that decode pictures.

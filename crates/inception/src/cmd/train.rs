@@ -14,8 +14,9 @@ use resume::{Begun, Resume};
 use serde_json::json;
 
 use super::device::DeviceArgs;
+use super::say_common;
 use crate::checkpoint::{self, Checkpoint};
-use crate::data::folder::open_splits;
+use crate::data::folder::{Division, divide};
 use crate::data::{OnBad, Splits};
 use crate::exit::{BadData, Exit, UsageError};
 use crate::interrupt;
@@ -105,6 +106,10 @@ pub struct TrainArgs {
     /// Share of each class to hold out, where DATA has no val/
     #[arg(long, value_name = "F")]
     val_split: Option<f64>,
+    /// Judge by the classes that both splits have in common: those without a validation picture are not judged, validation
+    /// pictures of other classes are left out, counted and named
+    #[arg(long)]
+    allow_missing: bool,
     /// At a picture that cannot be read: stop, or leave it out, count and report it [recipe: on_bad]
     #[arg(long, value_enum, value_name = "error|skip")]
     on_bad: Option<OnBad>,
@@ -247,13 +252,14 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     let root = args.data.or(args.data_dir).or_else(|| begun.as_ref()?.data());
     let root = root.ok_or_else(|| UsageError("no DATA folder".into()))?;
     let val_split = args.val_split.or_else(|| begun.as_ref()?.val_split());
-    let mut splits = open_splits(&root, val_split, recipe.seed)?;
+    let allow_missing = args.allow_missing || begun.as_ref().is_some_and(Begun::may_miss_classes);
+    let mut splits = divide(&root, Division { val_split, seed: recipe.seed, allow_missing })?;
     if let Some(Checkpoint { metadata, .. }) = checkpoint.as_ref().filter(|_| !new_head) {
         if let Some(problem) = other_classes(metadata, &splits.train.classes) {
             return Err(UsageError(problem).into());
         }
         splits.train = splits.train.join(&metadata.classes, |_| false)?;
-        splits.val = splits.val.join(&metadata.classes, |_| false)?;
+        splits.val = splits.val.join(&metadata.classes, |_| allow_missing)?;
     }
     describe(&splits);
     let graph = build(&spec(&recipe, splits.train.classes.len())?)?;
@@ -275,6 +281,9 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     let mut env = environment(device.isa.name(), device.pool.threads());
     env["data"] = json!(std::path::absolute(&root).as_ref().unwrap_or(&root).to_string_lossy());
     env["val_split"] = json!(val_split);
+    env["allow_missing"] = json!(allow_missing);
+    env["classes_not_judged"] = json!(splits.val.empty_classes());
+    env["classes_left_out"] = json!(splits.left_out);
     env["weights"] =
         json!(weights.map(|file| std::path::absolute(&file).unwrap_or(file).to_string_lossy().into_owned()));
     env["new_head"] = json!(new_head);
@@ -413,13 +422,14 @@ fn largest_batch(
 
 /// Says what the data is, and which files are no pictures.
 fn describe(splits: &Splits) {
-    let Splits { train, val } = splits;
+    let Splits { train, val, left_out } = splits;
     say(&format!(
         "{} training and {} validation pictures of {} classes",
         train.samples.len(),
         val.samples.len(),
         train.classes.len()
     ));
+    say_common(val, left_out, "training");
     let ignored: Vec<_> = train.ignored.iter().chain(&val.ignored).collect();
     if let Some(first) = ignored.first() {
         say(&format!(

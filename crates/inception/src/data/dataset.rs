@@ -1,6 +1,8 @@
 //! Pictures with labels.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ pub use inception_pictures::Rgb;
 use rand::seq::SliceRandom;
 
 use super::error::DataError;
+use super::join::LeftOut;
 
 /// Where a picture comes from.
 #[derive(Clone, Debug)]
@@ -44,6 +47,27 @@ impl Picture {
             Picture::File(path) => path.display().to_string(),
             Picture::Part { archive, name, .. } => format!("{}:{name}", archive.display()),
             Picture::Memory { name, .. } => name.clone(),
+        }
+    }
+
+    /// The bytes of its file, or of its part of an archive: as many as there are, should that have been cut off since. None of a
+    /// picture in memory.
+    pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
+        match self {
+            // A pipe might never end.
+            Picture::File(path) => match fs::metadata(path) {
+                Ok(metadata) if !metadata.is_file() => Err(io::Error::other("is no regular file")),
+                Err(_) if path.is_symlink() => Err(io::Error::other("is a link to nothing: remove it")),
+                _ => fs::read(path),
+            },
+            Picture::Part { archive, start, len, .. } => {
+                let mut file = File::open(archive)?;
+                file.seek(SeekFrom::Start(*start))?;
+                let mut bytes = Vec::new();
+                file.take(*len).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+            Picture::Memory { .. } => Ok(Vec::new()),
         }
     }
 
@@ -97,6 +121,18 @@ impl Dataset {
             pictures.iter().map(|(picture, class)| Sample { picture: picture.clone(), label: label(class) });
         let samples = samples.collect();
         Dataset { root: root.into(), classes, samples, ignored, groups: Vec::new() }
+    }
+
+    /// The same with its classes in the order of `names`, if they are the same.
+    pub(super) fn in_order(mut self, names: Vec<String>) -> Self {
+        let places: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        let labels: Option<Vec<u32>> =
+            self.classes.iter().map(|class| places.get(class.as_str()).copied()).collect();
+        if let Some(labels) = labels.filter(|labels| labels.len() == names.len()) {
+            self.samples.iter_mut().for_each(|sample| sample.label = labels[sample.label as usize]);
+            self.classes = names;
+        }
+        self
     }
 
     /// The pictures for which `keep`, by index.
@@ -187,23 +223,32 @@ pub struct Splits {
     pub train: Dataset,
     /// Pictures to judge by.
     pub val: Dataset,
+    /// Classes of `val` that are not learnt, whose pictures are no longer there.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Splits {
     /// Splits one data set: from each class a share `val_share`, at least one picture and never all, goes to `val`; where there
     /// are groups, whole groups, to about that share of all pictures. A pure function of the seed and the order of the pictures.
     pub fn stratified(all: Dataset, val_share: f64, seed: u64) -> Result<Splits, DataError> {
-        let chosen = match all.groups.is_empty() {
-            true => by_class(&all, val_share, seed)?,
-            false => by_group(&all, val_share, seed)?,
-        };
+        let chosen = all.held_out(val_share, seed)?;
         let train = all.filtered(|i| !chosen[i]);
         let val = Dataset { ignored: Vec::new(), ..all.filtered(|i| chosen[i]) };
-        Ok(Splits { train, val })
+        Ok(Splits { train, val, left_out: Vec::new() })
     }
 }
 
-/// For each picture whether it is held out.
+impl Dataset {
+    /// For each picture whether it is held out by [`Splits::stratified`].
+    pub(super) fn held_out(&self, share: f64, seed: u64) -> Result<Vec<bool>, DataError> {
+        match self.groups.is_empty() {
+            true => by_class(self, share, seed),
+            false => by_group(self, share, seed),
+        }
+    }
+}
+
+/// The share of each class.
 fn by_class(all: &Dataset, val_share: f64, seed: u64) -> Result<Vec<bool>, DataError> {
     let mut chosen = vec![false; all.samples.len()];
     for class in 0..all.classes.len() {

@@ -23,15 +23,51 @@ pub(super) const TRAIN: &[&str] = &["train", "training"];
 /// Names of the folder to judge by, in any case; the first that is there is used.
 pub(super) const VAL: &[&str] = &["val", "valid", "validation", "test", "testing"];
 
-/// Opens `root` for training: `train/` and `val/` inside, or class folders of which a share `val_split` is held out.
-pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
-    let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
-    if let Some(share) = val_split.filter(|share| !(*share > 0.0 && *share < 1.0)) {
-        return layout(format!("--val-split {share} is not a share: expected more than 0 and less than 1"));
+/// How a data set is divided for training.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Division {
+    /// Share of each class that is held out, where there is no validation split.
+    pub val_split: Option<f64>,
+    /// Decides which pictures those are.
+    pub seed: u64,
+    /// Whether a validation split with other classes is judged by those that it has in common with training.
+    pub allow_missing: bool,
+}
+
+impl Division {
+    /// An error unless the share that is held out is one.
+    pub(super) fn check_share(self, root: &Path) -> Result<(), DataError> {
+        let Some(share) = self.val_split.filter(|share| !(*share > 0.0 && *share < 1.0)) else {
+            return Ok(());
+        };
+        let problem = format!("--val-split {share} is not a share: expected more than 0 and less than 1");
+        Err(DataError::Layout { path: root.into(), problem })
     }
+
+    /// A training split and what it is judged by.
+    pub(super) fn join(self, train: Dataset, val: Dataset) -> Result<Splits, DataError> {
+        let (val, left_out) = match self.allow_missing {
+            true => val.join_by_name(&train.classes)?,
+            false => (val.join_train(&train)?, Vec::new()),
+        };
+        Ok(Splits { train, val, left_out })
+    }
+}
+
+/// Opens `root` for training: `train/` and `val/` inside, with the same classes, or class folders of which a share `val_split`
+/// is held out.
+pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
+    divide(root, Division { val_split, seed, allow_missing: false })
+}
+
+/// The same in any division.
+pub fn divide(root: &Path, division: Division) -> Result<Splits, DataError> {
+    let Division { val_split, seed, .. } = division;
+    let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
+    division.check_share(root)?;
     if list::is(root) && root.is_file() {
-        let splits = List::open(root)?.splits(root, val_split, seed)?;
-        return Ok(Splits { train: with_classes(splits.train)?, val: splits.val });
+        let splits = List::open(root)?.splits(root, division)?;
+        return Ok(Splits { train: with_classes(splits.train)?, ..splits });
     }
     match (split(root, TRAIN)?, split(root, VAL)?) {
         (Some(train), None) => match val_split {
@@ -48,8 +84,7 @@ pub fn open_splits(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Spl
         )),
         (Some(train), Some(val)) => {
             let train = for_training(&train)?;
-            let val = val.open()?.join_train(&train)?;
-            Ok(Splits { train, val })
+            division.join(train, val.open()?)
         }
         (None, Some(val)) => {
             layout(format!("has {} but no train/ folder or train file: nothing to learn from", val.name()))
@@ -84,10 +119,9 @@ pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     for path in paths {
         if path.is_dir() {
             let before = pictures.len();
-            walk(path, &mut Vec::new(), &mut |path| {
-                if is_picture(&path) {
-                    pictures.push(path);
-                }
+            walk(path, &mut Vec::new(), &mut |found| {
+                pictures.extend(Some(found?).filter(|path| is_picture(path)));
+                Ok(())
             })?;
             if pictures.len() == before {
                 let problem = "no .jpg, .jpeg or .png file in this folder or below".into();
@@ -106,12 +140,11 @@ pub(super) fn for_training(split: &Split) -> Result<Dataset, DataError> {
     with_classes(split.open()?)
 }
 
-fn with_classes(data: Dataset) -> Result<Dataset, DataError> {
+/// The same if it has two classes at least, none of them empty.
+pub(super) fn with_classes(data: Dataset) -> Result<Dataset, DataError> {
     let root = data.root.clone();
     let layout = |problem: String| Err(DataError::Layout { path: root, problem });
-    let counts = data.counts();
-    let empty = |(class, &count): (&String, &usize)| (count == 0).then(|| class.clone());
-    let empty: Vec<String> = data.classes.iter().zip(&counts).filter_map(empty).collect();
+    let empty = data.empty_classes();
     if !empty.is_empty() {
         return layout(format!(
             "class folders without a picture: {} (fill or remove them)",
@@ -143,6 +176,14 @@ impl Split {
         }
     }
 
+    /// The files that it consists of, or the folder.
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        match self {
+            Split::One(path) => std::slice::from_ref(path),
+            Split::Shards(paths) => paths,
+        }
+    }
+
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
         match self {
             Split::One(path) => open(path),
@@ -155,8 +196,13 @@ impl Split {
 }
 
 /// Whether a file of this name holds pictures of several classes.
-fn is_collection_file(path: &Path) -> bool {
-    list::is(path) || tar_files::is(path) || tfrecord::is(path)
+pub(super) fn is_collection_file(path: &Path) -> bool {
+    list::is(path) || is_archive(path)
+}
+
+/// Whether a file of this name holds pictures inside.
+pub(super) fn is_archive(path: &Path) -> bool {
+    tar_files::is(path) || tfrecord::is(path)
 }
 
 /// Whether `path` is such a file, or a folder without class folders that holds shards or ImageNet's validation pictures.
@@ -166,8 +212,8 @@ pub(super) fn is_collection(path: &Path) -> bool {
     }
     let Ok(inside) = entries(path) else { return false };
     let pictures: Vec<PathBuf> = inside.iter().filter(|file| is_picture(file)).cloned().collect();
-    let shard = |file: &PathBuf| tar_files::is(file) || tfrecord::is(file);
-    !inside.iter().any(|path| path.is_dir()) && (inside.iter().any(shard) || imagenet_val::is(&pictures))
+    let has_folders = inside.iter().any(|path| path.is_dir());
+    !has_folders && (inside.iter().any(|file| is_archive(file)) || imagenet_val::is(&pictures))
 }
 
 /// The pictures of files of one kind.
@@ -238,9 +284,13 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
             return Err(DataError::Layout { path: folder.clone(), problem });
         };
         data.classes.push(name.into());
-        walk(folder, &mut Vec::new(), &mut |path| match is_picture(&path) {
-            true => data.samples.push(Sample { picture: Picture::File(path), label }),
-            false => data.ignored.push(path),
+        walk(folder, &mut Vec::new(), &mut |found| {
+            let path = found?;
+            match is_picture(&path) {
+                true => data.samples.push(Sample { picture: Picture::File(path), label }),
+                false => data.ignored.push(path),
+            }
+            Ok(())
         })?;
     }
     match data.samples.is_empty() {
@@ -249,24 +299,37 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
     }
 }
 
-/// Gives every visible file in `folder` or below to `found`, sorted. `above` holds the real paths of the folders that
-/// led here, for a link back to one of them would never end.
-fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut dyn FnMut(PathBuf)) -> Result<(), DataError> {
+/// Gives every visible file in `folder` or below to `found`, sorted, and every folder that cannot be listed as an error,
+/// which `found` hands back to end the walk. `above` holds the real paths of the folders that led here, for a link back to
+/// one of them would never end.
+pub(super) fn walk(
+    folder: &Path,
+    above: &mut Vec<PathBuf>,
+    found: &mut dyn FnMut(Result<PathBuf, DataError>) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let (real, listed) = match list_below(folder, above) {
+        Ok(both) => both,
+        Err(error) => return found(Err(error)),
+    };
+    above.push(real);
+    for path in listed {
+        match path.is_dir() {
+            true => walk(&path, above, found)?,
+            false => found(Ok(path))?,
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+/// The real path of a folder and what is in it.
+fn list_below(folder: &Path, above: &[PathBuf]) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
     let real = folder.canonicalize().map_err(|source| DataError::Io { path: folder.into(), source })?;
     if above.contains(&real) {
         let problem = "is a link to a folder that it lies in: remove the link".into();
         return Err(DataError::Layout { path: folder.into(), problem });
     }
-    above.push(real);
-    for path in entries(folder)? {
-        if path.is_dir() {
-            walk(&path, above, found)?;
-        } else {
-            found(path);
-        }
-    }
-    above.pop();
-    Ok(())
+    Ok((real, entries(folder)?))
 }
 
 pub(super) fn is_picture(path: &Path) -> bool {

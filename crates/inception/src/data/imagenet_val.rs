@@ -5,14 +5,17 @@
 //! | `LOC_val_solution.csv` (Kaggle) | `ILSVRC2012_val_00048981,n03995372 85 1 499 272` |
 //! | `imagenet_2012_validation_synset_labels.txt` (TensorFlow) | the synset of picture 1, of picture 2, … |
 //! | `val.txt` (Caffe) | `ILSVRC2012_val_00000001.JPEG 65`, the class by ascending synset from 0 |
+//! | `ILSVRC2012_validation_ground_truth.txt` (devkit) | the number of picture 1, of picture 2, … by the devkit's `meta.mat` |
 //!
 //! Classes are called like their synsets, as the folders of the training set are.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::dataset::{Dataset, Picture};
 use super::error::DataError;
+use super::mat_file::{self, Value};
 use crate::weights::imagenet;
 
 /// How many folders above the pictures are looked into.
@@ -37,8 +40,10 @@ const FILES: [(&str, Parse); 3] = [
     }),
 ];
 
-/// What the devkit calls its file.
+/// What the devkit calls its files, and where it has them.
 const DEVKIT: &str = "ILSVRC2012_validation_ground_truth.txt";
+const DEVKIT_META: &str = "meta.mat";
+const DEVKIT_FOLDER: &str = "ILSVRC2012_devkit_t12/data";
 
 /// Whether `pictures` are called like those of the set.
 pub(super) fn is(pictures: &[PathBuf]) -> bool {
@@ -47,26 +52,9 @@ pub(super) fn is(pictures: &[PathBuf]) -> bool {
 
 /// The pictures of `root` under their synsets.
 pub(super) fn open(root: &Path, pictures: Vec<PathBuf>, ignored: Vec<PathBuf>) -> Result<Dataset, DataError> {
-    let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
     let absolute = std::path::absolute(root).unwrap_or_else(|_| root.into());
     let folders: Vec<&Path> = absolute.ancestors().take(ABOVE).collect();
-    let find = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
-    let Some((file, parse)) = FILES.iter().find_map(|(name, parse)| Some((find(name)?, parse))) else {
-        let names = FILES.map(|(name, _)| name).join(", ");
-        let devkit = match find(DEVKIT) {
-            Some(_) => {
-                format!("; {DEVKIT} alone does not do, for its numbers are not in the order of the synsets")
-            }
-            None => String::new(),
-        };
-        return layout(format!(
-            "has ImageNet's validation pictures in one folder: put a file with their classes beside it ({names}){devkit}"
-        ));
-    };
-    let text =
-        std::fs::read_to_string(&file).map_err(|source| DataError::Io { path: file.clone(), source })?;
-    let classes: HashMap<String, String> =
-        (1..).zip(text.lines()).filter_map(|(number, line)| parse(line, number)).collect();
+    let (file, classes) = classes(root, &folders)?;
     let mut named = Vec::with_capacity(pictures.len());
     for path in pictures {
         let Some(class) = classes.get(&stem(&path)) else {
@@ -82,6 +70,85 @@ pub(super) fn open(root: &Path, pictures: Vec<PathBuf>, ignored: Vec<PathBuf>) -
     }
     data.ignored.retain(|path| *path != file);
     Ok(data)
+}
+
+/// The first file of classes that lies in one of `folders`, and the class of each picture by its name.
+fn classes(root: &Path, folders: &[&Path]) -> Result<(PathBuf, HashMap<String, String>), DataError> {
+    let find = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
+    if let Some((file, parse)) = FILES.iter().find_map(|(name, parse)| Some((find(name)?, parse))) {
+        let text = read(&file)?;
+        let classes = (1..).zip(text.lines()).filter_map(|(number, line)| parse(line, number)).collect();
+        return Ok((file, classes));
+    }
+    let find = |name: &str| find(name).or_else(|| find(&format!("{DEVKIT_FOLDER}/{name}")));
+    let layout = |path: &Path, problem: String| Err(DataError::Layout { path: path.into(), problem });
+    match (find(DEVKIT), find(DEVKIT_META)) {
+        (Some(truth), Some(meta)) => {
+            let classes = devkit_classes(&truth, &meta)?;
+            Ok((truth, classes))
+        }
+        (Some(truth), None) => layout(
+            &truth,
+            format!(
+                "has numbers, and {DEVKIT_META} of the same devkit says of which synsets: put it beside this file"
+            ),
+        ),
+        (None, _) => {
+            let names = FILES.map(|(name, _)| name).join(", ");
+            let problem = format!(
+                "has ImageNet's validation pictures in one folder: put a file with their classes beside it ({names}, or {DEVKIT} with {DEVKIT_META})"
+            );
+            layout(root, problem)
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String, DataError> {
+    std::fs::read_to_string(file).map_err(|source| DataError::Io { path: file.into(), source })
+}
+
+/// The synset of each picture from the devkit's numbers, one a line.
+fn devkit_classes(truth: &Path, meta: &Path) -> Result<HashMap<String, String>, DataError> {
+    let synsets = devkit_synsets(meta)?;
+    let mut classes = HashMap::new();
+    for (number, line) in (1..).zip(read(truth)?.lines()) {
+        let Some(synset) = line.trim().parse().ok().and_then(|class: u32| synsets.get(&class)) else {
+            let problem = format!(
+                "line {number} is `{}`: expected the number of one of the {} classes of {}",
+                line.trim(),
+                synsets.len(),
+                meta.display()
+            );
+            return Err(DataError::Layout { path: truth.into(), problem });
+        };
+        classes.insert(format!("ILSVRC2012_val_{number:08}"), synset.clone());
+    }
+    Ok(classes)
+}
+
+/// The synset of each number. Those with children are no classes, but nodes of the tree above them.
+fn devkit_synsets(meta: &Path) -> Result<HashMap<u32, String>, DataError> {
+    let io = |source| DataError::Io { path: meta.into(), source };
+    let problem = |problem: String| DataError::Layout {
+        path: meta.into(),
+        problem: format!("{problem}; expected that of ILSVRC2012_devkit_t12.tar.gz"),
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(meta).map_err(io)?;
+    file.take(mat_file::LIMIT as u64).read_to_end(&mut bytes).map_err(io)?;
+    let rows =
+        mat_file::structs(&bytes, "synsets", ["ILSVRC2012_ID", "WNID", "num_children"]).map_err(problem)?;
+    let mut synsets = HashMap::new();
+    for (row, fields) in (1..).zip(rows) {
+        let [Value::Number(number), Value::Text(synset), Value::Number(children)] = fields else {
+            return Err(problem(format!("has no number, synset and number of children in row {row}")));
+        };
+        let is_class = children == 0.0 && (1.0..=1000.0).contains(&number);
+        if is_class && synsets.insert(number as u32, synset).is_some() {
+            return Err(problem(format!("has the number {number} twice")));
+        }
+    }
+    Ok(synsets)
 }
 
 fn stem(path: &Path) -> String {

@@ -2,13 +2,25 @@
 //!
 //! The position of a folder among its siblings says nothing: one folder more or less, and every label after it would
 //! silently mean another class. So a data set takes its labels from an authority, the checkpoint or the training split,
-//! and disagreement is an error that shows which classes and how many pictures.
+//! and disagreement is an error that shows which classes and how many pictures. On request the two are joined by the names that
+//! they have in common: classes without a picture are not judged, pictures of others are left out and counted.
 
 use std::collections::HashMap;
+
+use serde::Serialize;
 
 use super::dataset::Dataset;
 use super::error::DataError;
 use crate::weights::imagenet;
+
+/// A class that a data set has and its authority does not know: its pictures are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub class: String,
+    /// How many pictures it has.
+    pub pictures: usize,
+}
 
 impl Dataset {
     /// The same pictures under the labels of a network's `classes`, joined by name; folders that are all called like
@@ -19,18 +31,50 @@ impl Dataset {
         classes: &[String],
         may_miss: impl Fn(usize) -> bool,
     ) -> Result<Dataset, DataError> {
-        let names: HashMap<&str, &str> = imagenet::classes().collect();
-        let named: Option<Vec<String>> =
-            self.classes.iter().map(|class| names.get(class.as_str()).map(|name| name.to_string())).collect();
-        if let Some(named) = named.filter(|named| named.iter().all(|name| classes.contains(name))) {
+        if let Some(named) = self.synset_names().filter(|named| named.iter().all(|n| classes.contains(n))) {
             self.classes = named;
         }
         let rows = self.disagreements(classes, may_miss, |_| String::new());
         let advice = match rows.iter().any(|row| !classes.contains(&row.class)) {
-            true => "rename or remove the unknown folders, or train a network that knows them",
+            true => {
+                "rename or remove the unknown folders, train a network that knows them, or pass --allow-missing to leave them out"
+            }
             false => "add pictures of these classes, or pass --allow-missing where a class may be absent",
         };
         self.relabel(classes, rows, ["class", "network", "this data"], advice)
+    }
+
+    /// The pictures of those classes that `classes` has, too, under its labels; those left out come second. An error where
+    /// that leaves none.
+    pub fn join_by_name(mut self, classes: &[String]) -> Result<(Dataset, Vec<LeftOut>), DataError> {
+        if let Some(named) = self.synset_names().filter(|named| named.iter().any(|n| classes.contains(n))) {
+            self.classes = named;
+        }
+        let known: Vec<bool> = self.classes.iter().map(|class| classes.contains(class)).collect();
+        let kept = self.filtered(|i| known[self.samples[i].label as usize]);
+        let head = ["class", "known?", "this data"];
+        if kept.samples.is_empty() {
+            let rows = self.disagreements(classes, |_| true, |_| String::new());
+            return self
+                .relabel(classes, rows, head, "not one picture is of a class that is known")
+                .map(|d| (d, vec![]));
+        }
+        let unknown = self.classes.iter().zip(self.counts()).zip(&known).filter(|(_, known)| !**known);
+        let left_out = unknown.map(|((class, pictures), _)| LeftOut { class: class.clone(), pictures });
+        let left_out = left_out.collect();
+        Ok((kept.relabel(classes, Vec::new(), head, "")?, left_out))
+    }
+
+    /// What the classes are called in words, where all of them are called like ImageNet's synsets.
+    fn synset_names(&self) -> Option<Vec<String>> {
+        let names: HashMap<&str, &str> = imagenet::classes().collect();
+        self.classes.iter().map(|class| names.get(class.as_str()).map(|name| name.to_string())).collect()
+    }
+
+    /// The classes that have no picture.
+    pub fn empty_classes(&self) -> Vec<&str> {
+        let counted = self.classes.iter().zip(self.counts());
+        counted.filter(|(_, count)| *count == 0).map(|(class, _)| class.as_str()).collect()
     }
 
     /// The same pictures, a validation split, under the labels of the training split.
@@ -41,7 +85,7 @@ impl Dataset {
             |_| false,
             |label| format!("  {} in train", pictures(counts[label])),
         );
-        let advice = "give both splits the same class folders, each with pictures";
+        let advice = "give both splits the same class folders, each with pictures, or judge what they have in common with --allow-missing";
         self.relabel(&train.classes, rows, ["class", "train", "val"], advice)
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::dataset::{Dataset, Picture, Splits};
 use super::error::DataError;
-use super::folder::{TRAIN, VAL};
+use super::folder::{Division, TRAIN, VAL};
 
 /// Names of columns, in any case.
 const PATH: &[&str] = &["path", "filename", "file", "file_name", "filepath", "image", "image_path", "img"];
@@ -90,30 +90,42 @@ impl List {
         Ok(List { data, splits: columns[2].map(|_| splits) })
     }
 
+    /// Its pictures by what they are for; all are to learn from where it does not tell.
+    pub(super) fn parts(self, path: &Path) -> Result<(Dataset, Option<Dataset>), DataError> {
+        match &self.splits {
+            None => Ok((self.data, None)),
+            Some(_) => self.split(path).map(|(train, val)| (train, Some(val))),
+        }
+    }
+
     /// Its pictures, those to judge by where it tells them apart.
     pub(super) fn into_val(self, path: &Path) -> Result<Dataset, DataError> {
         match &self.splits {
             None => Ok(self.data),
-            Some(_) => Ok(self.split(path)?.val),
+            Some(_) => Ok(self.split(path)?.1),
         }
     }
 
     /// Its pictures as the column `split` or `val_split` divides them.
-    pub(super) fn splits(self, path: &Path, val_split: Option<f64>, seed: u64) -> Result<Splits, DataError> {
+    pub(super) fn splits(self, path: &Path, division: Division) -> Result<Splits, DataError> {
         let layout = |problem: &str| Err(DataError::Layout { path: path.into(), problem: problem.into() });
-        match (&self.splits, val_split) {
-            (Some(_), None) => self.split(path),
+        match (&self.splits, division.val_split) {
+            (Some(_), None) => {
+                let (train, val) = self.split(path)?;
+                division.join(train, val)
+            }
             (Some(_), Some(_)) => {
                 layout("has a column `split`, so --val-split would be ignored: leave one of them out")
             }
-            (None, Some(share)) => Splits::stratified(self.data, share, seed),
+            (None, Some(share)) => Splits::stratified(self.data, share, division.seed),
             (None, None) => {
                 layout("has no column `split`: add one, or give --val-split 0.1 to hold out a tenth")
             }
         }
     }
 
-    fn split(self, path: &Path) -> Result<Splits, DataError> {
+    /// The pictures to learn from, under the classes that have some, and those to judge by.
+    fn split(self, path: &Path) -> Result<(Dataset, Dataset), DataError> {
         let splits = self.splits.unwrap_or_default();
         let mut others: BTreeMap<&str, usize> = BTreeMap::new();
         for name in &splits {
@@ -142,9 +154,7 @@ impl List {
         // A class without a picture to learn from is one that training does not know.
         let learnt: Vec<bool> = train.counts().iter().map(|&count| count > 0).collect();
         let known: Vec<bool> = learnt.iter().zip(held.counts()).map(|(&learnt, n)| learnt || n > 0).collect();
-        let train = train.only(&learnt);
-        let val = held.only(&known).join_train(&train)?;
-        Ok(Splits { train, val })
+        Ok((train.only(&learnt), held.only(&known)))
     }
 }
 

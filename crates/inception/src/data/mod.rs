@@ -2,7 +2,7 @@
 //!
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
 //! threads of its own, [`feed`] for lists of pictures on threads of the network.
-//! Before any of it: [`check`] finds what would go wrong.
+//! Before any of it: [`check`] finds what would go wrong, [`pack`] makes pictures as small as they may be.
 
 mod cache;
 pub mod check;
@@ -18,7 +18,10 @@ mod imagenet_val;
 mod join;
 mod list;
 pub mod loader;
+mod mat_file;
 mod mix;
+pub mod pack;
+mod parallel;
 pub mod preprocess;
 pub mod rand_augment;
 mod sampling;
@@ -30,6 +33,7 @@ pub use cache::Cache;
 pub use crop::{CropBox, Source};
 pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
+pub use join::LeftOut;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
 pub use mix::Mix;
 pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessing, Range, Resize};

@@ -5,6 +5,7 @@
 //! class archives   n01440764.tar with pictures                          ImageNet's training set, also within one tar file
 //! class folders    n01440764/18.JPEG                                    a folder of classes, packed
 //! ```
+//! The order of the classes is that of `classes.txt` beside the files where it names just these, else that of their names.
 //! A tar file is listed once, its pictures are read from where they lie.
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use super::dataset::{Dataset, Picture};
 use super::error::DataError;
 use super::folder::is_picture;
+use super::pack::CLASSES;
 
 /// Longest label that is read.
 const LABEL: u64 = 1 << 20;
@@ -37,7 +39,10 @@ pub(super) fn open(root: &Path, files: &[PathBuf]) -> Result<Dataset, DataError>
         let problem = "has no .jpg, .jpeg or .png with a class: expected a .cls or .json beside each, a folder a class, or an archive a class".into();
         return Err(DataError::Layout { path: root.into(), problem });
     }
-    Ok(Dataset::named(root, pictures, ignored))
+    let beside = files.first().and_then(|file| file.parent()).unwrap_or(Path::new(""));
+    let order = std::fs::read_to_string(beside.join(CLASSES)).unwrap_or_default();
+    let order: Vec<String> = order.lines().map(str::to_string).collect();
+    Ok(Dataset::named(root, pictures, ignored).in_order(order))
 }
 
 /// A tar file and where its members lie.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{LookArgs, counted};
 use crate::cmd::{stdout, write_json};
-use crate::data::check::{Kind, Quarantined, Report, Severity, check, quarantine};
+use crate::data::check::{Cleaned, Fixed, Kind, Report, Severity, can_fix, check, fix};
 use crate::exit::Exit;
 use crate::progress::{bytes, say};
 
@@ -30,7 +30,8 @@ Examples:
 pub struct CheckArgs {
     #[command(flatten)]
     look: LookArgs,
-    /// Move files that cannot be decoded to DATA.quarantine/, beside DATA, and list them there in moved.csv
+    /// Move files that cannot be decoded to DATA.quarantine/, beside DATA, and list them there in moved.csv; of a list write a new
+    /// one without them, in cleaned/ beside it
     #[arg(long)]
     fix: bool,
 }
@@ -38,10 +39,13 @@ pub struct CheckArgs {
 /// Runs the command.
 pub(super) fn run(args: CheckArgs) -> Result<Exit> {
     let options = args.look.options()?;
+    if args.fix {
+        can_fix(&args.look.data, options.val_split, options.seed)?;
+    }
     let report = check(&args.look.data, &options)?;
     let fixed = match args.fix {
         false => None,
-        true => Some(quarantine(&report, options.val_split, options.seed, |moved| {
+        true => Some(fix(&report, options.val_split, options.seed, |moved| {
             say(&format!("moved {} to {}: {}", moved.from.display(), moved.to.display(), moved.reason));
         })?),
     };
@@ -61,7 +65,7 @@ const EXAMPLES: usize = 3;
 /// Classes shown; of more, the largest and the smallest half of them.
 const CLASSES: usize = 20;
 
-fn write_text(out: &mut impl Write, report: &Report, fixed: Option<&Quarantined>) -> Result<()> {
+fn write_text(out: &mut impl Write, report: &Report, fixed: Option<&Fixed>) -> Result<()> {
     let findings = report.findings();
     if !findings.is_empty() {
         let mut table = Table::new([Align::Left, Align::Left, Align::Right, Align::Left]);
@@ -182,7 +186,7 @@ fn write_forecast(out: &mut impl Write, report: &Report) -> Result<()> {
 }
 
 /// What to do next.
-fn advice(report: &Report, fixed: Option<&Quarantined>) -> String {
+fn advice(report: &Report, fixed: Option<&Fixed>) -> String {
     let data = report.root.display();
     let mut steps = Vec::new();
     let is_error = |kind: &Kind| kind.severity() == Severity::Error;
@@ -190,10 +194,14 @@ fn advice(report: &Report, fixed: Option<&Quarantined>) -> String {
     let other: Vec<Kind> =
         Kind::ALL.iter().copied().filter(|kind| is_error(kind) && !kind.is_fixable()).collect();
     match fixed {
-        Some(Quarantined { folder, moved, left, has_errors }) => {
+        Some(Fixed { folder, moved, left, lists, has_errors }) => {
             if let Some(folder) = folder {
                 let (moved, folder) = (counted(moved.len(), "file"), folder.display());
                 steps.push(format!("moved {moved} to {folder}; moved.csv there says from where"));
+            }
+            for Cleaned { path, kept, removed } in lists {
+                let (kept, path) = (counted(*kept, "picture"), path.display());
+                steps.push(format!("wrote {path} with {kept}, without {}", thousands(*removed as u64)));
             }
             for (path, reason) in left {
                 steps.push(format!("not moved: {}: {reason}", path.display()));
@@ -209,9 +217,11 @@ fn advice(report: &Report, fixed: Option<&Quarantined>) -> String {
             }
             if fixable > 0 {
                 let files = counted(fixable, "file");
-                steps.push(format!(
-                    "{files} cannot be decoded: `inception data check {data} --fix` moves them aside, or train with --on-bad skip"
-                ));
+                let way = match report.has_archives {
+                    true => format!("`inception data pack {data} -o OUT --on-bad skip` leaves them out"),
+                    false => format!("`inception data check {data} --fix` puts them aside"),
+                };
+                steps.push(format!("{files} cannot be decoded: {way}, or train with --on-bad skip"));
             }
         }
     }
@@ -235,7 +245,7 @@ fn advice(report: &Report, fixed: Option<&Quarantined>) -> String {
 }
 
 /// All of it; of the files those with remarks.
-fn as_json(report: &Report, fixed: Option<&Quarantined>) -> Value {
+fn as_json(report: &Report, fixed: Option<&Fixed>) -> Value {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let counts = report.counts();
     let findings: Vec<Value> = report
@@ -278,7 +288,7 @@ fn as_json(report: &Report, fixed: Option<&Quarantined>) -> Value {
         "forecast": report.forecast,
         "files": files,
     });
-    if let Some(Quarantined { folder, moved, left, has_errors }) = fixed {
+    if let Some(Fixed { folder, moved, left, lists, has_errors }) = fixed {
         let moved: Vec<Value> = moved
             .iter()
             .map(|m| json!({"from": path(&m.from), "to": path(&m.to), "reason": m.reason}))
@@ -286,7 +296,13 @@ fn as_json(report: &Report, fixed: Option<&Quarantined>) -> Value {
         let left: Vec<Value> =
             left.iter().map(|(file, reason)| json!({"path": path(file), "reason": reason})).collect();
         let folder = folder.as_deref().map(path);
-        value["fix"] = json!({"folder": folder, "moved": moved, "left": left, "errors_remain": has_errors});
+        let lists: Vec<Value> = lists
+            .iter()
+            .map(|l| json!({"path": path(&l.path), "kept": l.kept, "removed": l.removed}))
+            .collect();
+        value["fix"] = json!({
+            "folder": folder, "moved": moved, "left": left, "lists": lists, "errors_remain": has_errors,
+        });
     }
     value
 }

@@ -98,6 +98,11 @@ impl Begun {
         self.with.as_ref().is_some_and(|with| with.env["new_head"] == true)
     }
 
+    /// Whether its splits need not have the same classes.
+    pub(super) fn may_miss_classes(&self) -> bool {
+        self.with.as_ref().is_some_and(|with| with.env["allow_missing"] == true)
+    }
+
     /// The share of each class that it holds out.
     pub(super) fn val_split(&self) -> Option<f64> {
         self.with.as_ref()?.env.get("val_split")?.as_f64()

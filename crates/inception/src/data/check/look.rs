@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 use super::Options;
 use super::kind::{Kind, Remark};
 use super::scan::{Entry, Role};
-use crate::data::Source;
 use crate::data::decode::decode_bytes;
+use crate::data::folder::is_picture;
+use crate::data::{Picture, Source};
 
 /// A picture of more pixels than this is huge: more than most cameras make, and slow to decode.
 const HUGE: u64 = 40_000_000;
@@ -63,19 +64,21 @@ pub(super) struct Look {
 /// Looks at a file; `key` seeds the distortion to be timed, if any.
 pub(super) fn look(entry: &Entry, is_read: bool, options: &Options, key: Option<u64>) -> Looked {
     let mut looked = Looked::default();
-    if let Some(name) = entry.path.file_name().filter(|name| name.to_str().is_none()) {
+    let path = entry.path();
+    if let Some(name) = path.file_name().filter(|name| name.to_str().is_none()) {
         looked.remarks.push(Remark::new(Kind::FileName, format!("{name:?}")));
     }
-    if let Ok(metadata) = fs::metadata(&entry.path) {
-        looked.bytes = metadata.len();
-    }
+    looked.bytes = match &entry.picture {
+        Picture::Part { len, .. } => *len,
+        Picture::File(_) | Picture::Memory { .. } => fs::metadata(&path).map_or(0, |metadata| metadata.len()),
+    };
     if entry.role == Role::Stray {
         looked.remarks.push(Remark::new(Kind::Stray, ""));
     }
     if entry.role == Role::Ignored {
-        looked.remarks.push(ignored(&entry.path));
+        looked.remarks.push(ignored(&path));
     } else if is_read {
-        picture(&entry.path, options, key, &mut looked);
+        picture(&entry.picture, &path, options, key, &mut looked);
     }
     looked
 }
@@ -101,9 +104,9 @@ fn ignored(path: &Path) -> Remark {
 }
 
 /// A file that training would read.
-fn picture(path: &Path, options: &Options, key: Option<u64>, looked: &mut Looked) {
+fn picture(picture: &Picture, path: &Path, options: &Options, key: Option<u64>, looked: &mut Looked) {
     let start = Instant::now();
-    let bytes = match read(path) {
+    let bytes = match picture.bytes() {
         Ok(bytes) => bytes,
         Err(error) => return looked.remarks.push(Remark::new(Kind::Unreadable, error.to_string())),
     };
@@ -132,15 +135,6 @@ fn picture(path: &Path, options: &Options, key: Option<u64>, looked: &mut Looked
     }
 }
 
-/// The content of a regular file; a pipe might never end.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("is no regular file")),
-        Err(_) if path.is_symlink() => Err(io::Error::other("is a link to nothing: remove it")),
-        _ => fs::read(path),
-    }
-}
-
 fn kind(bytes: &[u8], error: &PictureError) -> Kind {
     match error {
         _ if bytes.is_empty() => Kind::Empty,
@@ -162,10 +156,12 @@ fn kind(bytes: &[u8], error: &PictureError) -> Kind {
 /// What the header says, whether or not the pixels are sound.
 fn header_remarks(path: &Path, bytes: &[u8], remarks: &mut Vec<Remark>) {
     let mut remark = |kind, detail: &str| remarks.push(Remark::new(kind, detail));
+    // A record of a shard may have a name without an extension.
+    let is_named = is_picture(path);
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     match Content::of(bytes) {
         Content::Jpeg if is_png => remark(Kind::WrongExtension, "is a JPEG file"),
-        Content::Png if !is_png => remark(Kind::WrongExtension, "is a PNG file"),
+        Content::Png if is_named && !is_png => remark(Kind::WrongExtension, "is a PNG file"),
         _ => {}
     }
     let Some(header) = Header::of(bytes) else { return };

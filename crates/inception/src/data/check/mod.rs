@@ -7,8 +7,8 @@
 //! with `--on-bad skip`. Every file that was seen is in the report, with remarks or without.
 
 mod kind;
+mod lists;
 mod look;
-mod parallel;
 mod quarantine;
 mod report;
 mod scan;
@@ -19,17 +19,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DataError, Preprocessing, Train};
+use super::{DataError, Preprocessing, Train, parallel};
 use crate::progress::{Progress, Style};
 
 pub use kind::{Kind, Remark, Severity};
-pub use quarantine::{Moved, Quarantined, quarantine};
+pub use lists::Cleaned;
+pub use quarantine::{Fixed, Moved, can_fix, fix};
 pub use report::{ClassCount, Counts, File, Finding, Folder, Forecast, Report};
 pub use scan::Split;
 pub use stats::{Distribution, FormatCount, SplitStats, Stats, stats};
 
 use look::{Looked, look};
-use scan::{Entry, Role, Scan};
+use scan::{Entry, Place, Role, Scan};
 
 /// How a data set is checked.
 #[derive(Clone, Debug)]
@@ -62,6 +63,7 @@ const IMBALANCE: f64 = 10.0;
 pub fn check(root: &Path, options: &Options) -> Result<Report, DataError> {
     let Scan { parts, mut folders } = scan::scan(root, options.val_split, options.seed)?;
     let (entries, classes) = flatten(&parts);
+    let has_archives = parts.iter().any(|part| part.place == Place::Archives);
     // Loose pictures are all there is, so they are worth a look.
     let no_classes = classes.is_empty();
     let is_read = |entry: &Entry| entry.role == Role::Picture || no_classes && entry.role == Role::Stray;
@@ -88,16 +90,17 @@ pub fn check(root: &Path, options: &Options) -> Result<Report, DataError> {
         File {
             split: entry.split,
             class: class.filter(|_| entry.role == Role::Picture),
-            path: entry.path,
+            path: entry.path(),
+            is_movable: entry.is_movable,
             bytes: looked.bytes,
             size: looked.size,
             remarks,
         }
     });
     let mut files: Vec<File> = files.collect();
-    files.sort_by_cached_key(|file| file.path.clone());
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     let folders = folders.into_iter().map(|(path, remark)| Folder { path, remark }).collect();
-    Ok(Report { root: root.into(), files, folders, classes, forecast })
+    Ok(Report { root: root.into(), has_archives, files, folders, classes, forecast })
 }
 
 /// All files, each with the index of its class in the list of all classes, which comes second.
@@ -133,10 +136,14 @@ fn twins(root: &Path, entries: &[(Entry, Option<usize>)], looked: &[Looked]) -> 
     let mut candidates = Vec::new();
     for (i, ((entry, class), looked)) in entries.iter().zip(looked).enumerate() {
         if let Some(print) = looked.print {
-            let path = entry.path.strip_prefix(root).unwrap_or(&entry.path);
             // Loose pictures are of no class, all alike.
             let class = class.unwrap_or(usize::MAX);
-            candidates.push(twins::Candidate { path, split: entry.split, class, print });
+            candidates.push(twins::Candidate {
+                path: below(root, &entry.path()),
+                split: entry.split,
+                class,
+                print,
+            });
             places.push(i);
         }
     }
@@ -168,6 +175,8 @@ fn forecast(entries: &[(Entry, Option<usize>)], looked: &[Looked], options: &Opt
 
 /// `path` below `root`, for a message.
 pub(crate) fn below(root: &Path, path: &Path) -> PathBuf {
+    // A list or an archive is called by its name, with what lies beside it.
+    let root = if super::folder::is_collection_file(root) { root.parent().unwrap_or(root) } else { root };
     match path.strip_prefix(root) {
         Ok(below) if !below.as_os_str().is_empty() => below.into(),
         _ => path.into(),

@@ -2,16 +2,17 @@
 //!
 //! They go to `NAME.quarantine/` beside the data set, under the path that they had in it, and a row of `moved.csv` there
 //! says from where. Nothing is deleted, nothing is overwritten, and nothing is moved that lies outside of the data set,
-//! behind a link.
+//! behind a link. What a list names stays where it is; the list is written anew without it ([`lists`]). Archives are never changed.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::kind::Severity;
+use super::lists::{self, Cleaned};
 use super::report::Report;
-use super::scan;
+use super::scan::{self, Place};
 use crate::data::DataError;
 
 /// A file that was moved.
@@ -27,46 +28,65 @@ pub struct Moved {
 
 /// What became of the files with errors.
 #[derive(Clone, Debug, Default)]
-pub struct Quarantined {
+pub struct Fixed {
     /// The folder that they are in; none where nothing was moved.
     pub folder: Option<PathBuf>,
     /// Those that were moved.
     pub moved: Vec<Moved>,
     /// Those that were not, and why.
     pub left: Vec<(PathBuf, String)>,
+    /// Lists that were written without them.
+    pub lists: Vec<Cleaned>,
     /// Whether training would still stop: at a file that was left, or at a folder, one that is now empty for example.
     pub has_errors: bool,
 }
 
-/// Moves every file of the report whose content is at fault; `done` hears of each.
-pub fn quarantine(
+/// An error where nothing could be put right, before hours are spent on finding what.
+pub fn can_fix(root: &Path, val_split: Option<f64>, seed: u64) -> Result<(), DataError> {
+    let scan = scan::scan(root, val_split, seed)?;
+    if let Some(part) = scan.parts.iter().find(|part| part.place == Place::Archives) {
+        let problem = format!(
+            "--fix does not change archives: `inception data pack {} -o OUT --on-bad skip` writes new ones without the broken pictures",
+            root.display()
+        );
+        return Err(DataError::Layout { path: part.root.clone(), problem });
+    }
+    lists::can_clean(&scan)
+}
+
+/// Moves every file of the report whose content is at fault; `done` hears of each. Of lists it writes new ones.
+pub fn fix(
     report: &Report,
     val_split: Option<f64>,
     seed: u64,
-    mut done: impl FnMut(&Moved),
-) -> Result<Quarantined, DataError> {
-    let io = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| DataError::Io { path, source }
-    };
-    let root = report.root.canonicalize().map_err(io(&report.root))?;
-    let (Some(name), Some(parent)) = (root.file_name(), root.parent()) else {
-        let problem = "has no folder beside which files could be put: give a folder with a name".into();
-        return Err(DataError::Layout { path: root, problem });
-    };
-    let mut folder = name.to_os_string();
-    folder.push(".quarantine");
-    let folder = parent.join(folder);
-    let mut result = Quarantined::default();
+    done: impl FnMut(&Moved),
+) -> Result<Fixed, DataError> {
+    let mut result = Fixed::default();
+    move_all(report, &mut result, done)?;
+    let scan = scan::scan(&report.root, val_split, seed)?;
+    result.lists = lists::clean(&scan, report)?;
+    let is_error = |folder: &(PathBuf, super::Remark)| folder.1.kind.severity() == Severity::Error;
+    let mut folders = scan.folders;
+    if let Some(new) = lists::root_of(&result.lists) {
+        folders.extend(scan::scan(new, val_split, seed)?.folders);
+    }
+    result.has_errors = !result.left.is_empty() || folders.iter().any(is_error);
+    Ok(result)
+}
+
+/// Moves what is no list's.
+fn move_all(report: &Report, result: &mut Fixed, mut done: impl FnMut(&Moved)) -> Result<(), DataError> {
+    let root = report.root.canonicalize().map_err(io_error(&report.root))?;
+    let folder = quarantine_of(&root)?;
     let (mut list, mut seen) = (None, HashSet::new());
-    for file in &report.files {
+    for file in report.files.iter().filter(|file| file.is_movable) {
         let mut errors = file.remarks.iter().filter(|remark| remark.kind.severity() == Severity::Error);
         let Some(remark) = errors.next() else { continue };
         if !remark.kind.is_fixable() {
             result.left.push((file.path.clone(), format!("{}: {}", remark.kind.title(), remark.detail)));
             continue;
         }
-        let real = real_path(&file.path).map_err(io(&file.path))?;
+        let real = real_path(&file.path).map_err(io_error(&file.path))?;
         // Found twice, once through a link.
         if !seen.insert(real.clone()) {
             continue;
@@ -79,9 +99,9 @@ pub fn quarantine(
         let list = match &mut list {
             Some(list) => list,
             None => {
-                fs::create_dir_all(&folder).map_err(io(&folder))?;
+                fs::create_dir_all(&folder).map_err(io_error(&folder))?;
                 result.folder = Some(folder.clone());
-                list.insert(open_list(&folder).map_err(io(&folder))?)
+                list.insert(open_list(&folder).map_err(io_error(&folder))?)
             }
         };
         let to = match move_to(&real, &folder.join(below)) {
@@ -92,14 +112,28 @@ pub fn quarantine(
             }
         };
         let moved = Moved { from: real, to, reason: remark.kind.title().into() };
-        write_row(list, &moved).map_err(io(&folder))?;
+        write_row(list, &moved).map_err(io_error(&folder))?;
         done(&moved);
         result.moved.push(moved);
     }
-    let scan = scan::scan(&report.root, val_split, seed)?;
-    let is_error = |folder: &(PathBuf, super::Remark)| folder.1.kind.severity() == Severity::Error;
-    result.has_errors = !result.left.is_empty() || scan.folders.iter().any(is_error);
-    Ok(result)
+    Ok(())
+}
+
+/// An error of the system about a path.
+pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> DataError {
+    let path = path.to_path_buf();
+    move |source| DataError::Io { path: path.clone(), source }
+}
+
+/// The folder for what is moved out of `root`.
+fn quarantine_of(root: &Path) -> Result<PathBuf, DataError> {
+    let (Some(name), Some(parent)) = (root.file_name(), root.parent()) else {
+        let problem = "has no folder beside which files could be put: give a folder with a name".into();
+        return Err(DataError::Layout { path: root.into(), problem });
+    };
+    let mut folder = name.to_os_string();
+    folder.push(".quarantine");
+    Ok(parent.join(folder))
 }
 
 /// The path without links, but for the file itself: a link is moved, not what it points to.
@@ -155,29 +189,25 @@ fn reserve(to: &Path) -> io::Result<PathBuf> {
 }
 
 /// The list of what was moved, which goes on from run to run.
-fn open_list(folder: &Path) -> io::Result<File> {
-    let mut list = OpenOptions::new().append(true).create(true).open(folder.join("moved.csv"))?;
-    if list.metadata()?.len() == 0 {
-        list.write_all(b"from,to,reason\n")?;
+fn open_list(folder: &Path) -> io::Result<csv::Writer<File>> {
+    let list = OpenOptions::new().append(true).create(true).open(folder.join("moved.csv"))?;
+    let is_new = list.metadata()?.len() == 0;
+    let mut list = csv::Writer::from_writer(list);
+    if is_new {
+        list.write_record(["from", "to", "reason"])?;
+        list.flush()?;
     }
     Ok(list)
 }
 
 /// Paths as their bytes, so that one that is not UTF-8 can be moved back, too.
-fn write_row(list: &mut File, Moved { from, to, reason }: &Moved) -> io::Result<()> {
-    let cells = [from.as_os_str().as_encoded_bytes(), to.as_os_str().as_encoded_bytes(), reason.as_bytes()];
-    let mut row = cells.map(quoted).join(&b","[..]);
-    row.push(b'\n');
-    list.write_all(&row)
-}
-
-/// A cell, in quotes where it needs them.
-fn quoted(cell: &[u8]) -> Vec<u8> {
-    if !cell.iter().any(|byte| b",\"\r\n".contains(byte)) {
-        return cell.into();
-    }
-    let doubled = cell.iter().flat_map(|&byte| if byte == b'"' { vec![b'"', b'"'] } else { vec![byte] });
-    [vec![b'"'], doubled.collect(), vec![b'"']].concat()
+fn write_row(list: &mut csv::Writer<File>, Moved { from, to, reason }: &Moved) -> io::Result<()> {
+    list.write_record([
+        from.as_os_str().as_encoded_bytes(),
+        to.as_os_str().as_encoded_bytes(),
+        reason.as_bytes(),
+    ])?;
+    list.flush()
 }
 
 #[cfg(test)]
@@ -196,11 +226,5 @@ mod tests {
         let contents = ["q/a.jpg", "q/a-1.jpg", "q/a-2.jpg"].map(|name| fs::read(path(name)).unwrap());
         assert_eq!(contents, [&b"one"[..], b"two", b"three"]);
         assert!(move_to(&path("none.jpg"), &path("q/none.jpg")).is_err());
-    }
-
-    #[test]
-    fn cells_are_quoted_where_they_must_be() {
-        assert_eq!(quoted(b"a b.jpg"), b"a b.jpg");
-        assert_eq!(quoted(b"a,\"b\".jpg"), b"\"a,\"\"b\"\".jpg\"");
     }
 }

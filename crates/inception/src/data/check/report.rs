@@ -18,6 +18,8 @@ pub struct File {
     pub split: Split,
     /// Index into the report's classes; none for a file that no class has.
     pub class: Option<usize>,
+    /// Whether its folder says of which class it is, so that it can be moved; a list would name a file that is not there.
+    pub is_movable: bool,
     /// Bytes on disk.
     pub bytes: u64,
     /// Columns and rows, upright, if it could be decoded.
@@ -105,6 +107,8 @@ pub struct Finding<'a> {
 pub struct Report {
     /// The data set.
     pub root: PathBuf,
+    /// Whether pictures of it lie in archives.
+    pub has_archives: bool,
     /// Every file that was seen, sorted.
     pub files: Vec<File>,
     /// Folders at fault.

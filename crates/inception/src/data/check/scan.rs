@@ -1,16 +1,17 @@
 //! Every file of a data set, in order, whatever else is wrong.
 //!
-//! The rules are those of [`folder`]: class folders in `train/` and `val/` or all in one, pictures
-//! at any depth, names that start with a dot left out, links followed. But where opening for training stops at the first
-//! problem, this notes it and goes on.
+//! The rules are those of [`folder`]: class folders, lists, archives or ImageNet's validation pictures, in `train/` and `val/` or
+//! all in one. But where opening for training stops at the first problem, this notes it and goes on; of shards with those
+//! that can be read.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::kind::{Kind, Remark};
-use crate::data::folder::{self, TRAIN, VAL, entries, is_picture, last_name};
-use crate::data::{DataError, Dataset, Picture, Sample, Splits};
+use crate::data::folder::{self, Division, TRAIN, VAL, entries, is_picture, last_name, walk};
+use crate::data::list::{self, List};
+use crate::data::{DataError, Dataset, Picture, Sample};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,75 +34,119 @@ pub(super) enum Role {
     Ignored,
 }
 
-/// A file.
+/// A file, or a picture inside one.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) path: PathBuf,
+    pub(super) picture: Picture,
     pub(super) split: Split,
     /// Index into the classes of its part.
     pub(super) class: usize,
     pub(super) role: Role,
+    /// Whether no list and no archive names it.
+    pub(super) is_movable: bool,
 }
 
-/// A folder with class folders.
+impl Entry {
+    /// Where it is; of a picture inside an archive `archive:member`.
+    pub(super) fn path(&self) -> PathBuf {
+        match &self.picture {
+            Picture::File(path) => path.clone(),
+            Picture::Part { archive, name, .. } => {
+                let mut path = archive.as_os_str().to_os_string();
+                path.push(":");
+                path.push(name);
+                path.into()
+            }
+            Picture::Memory { name, .. } => name.into(),
+        }
+    }
+}
+
+/// What says of which class the pictures of a part are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Their folders, or a file about a folder.
+    Folder,
+    /// A list.
+    List(PathBuf),
+    /// The archives that they are in.
+    Archives,
+}
+
+/// Pictures that lie together.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) split: Split,
     pub(super) root: PathBuf,
-    /// Names of the class folders, sorted; one that is not UTF-8 has marks in place of what is not.
+    pub(super) place: Place,
+    /// Names of the classes, sorted; that of a folder that is not UTF-8 has marks in place of what is not.
     pub(super) classes: Vec<String>,
+    /// Pictures and other files.
     pub(super) entries: Vec<Entry>,
+    /// The group of each picture; empty where there are none.
+    pub(super) groups: Vec<u32>,
 }
 
 /// What is there.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
     pub(super) parts: Vec<Part>,
-    /// What is wrong with folders.
+    /// What is wrong with folders, lists and archives.
     pub(super) folders: Vec<(PathBuf, Remark)>,
 }
 
 impl Part {
+    fn new(split: Split, root: PathBuf, place: Place) -> Part {
+        Part { split, root, place, classes: Vec::new(), entries: Vec::new(), groups: Vec::new() }
+    }
+
+    fn of(data: Dataset, split: Split, place: Place) -> Part {
+        let is_movable = place == Place::Folder;
+        let picture = |Sample { picture, label }: Sample| Entry {
+            picture,
+            split,
+            class: label as usize,
+            role: Role::Picture,
+            is_movable,
+        };
+        let other =
+            |path| Entry { picture: Picture::File(path), split, class: 0, role: Role::Ignored, is_movable };
+        let entries = data.samples.into_iter().map(picture).chain(data.ignored.into_iter().map(other));
+        let entries = entries.collect();
+        Part { classes: data.classes, entries, groups: data.groups, ..Part::new(split, data.root, place) }
+    }
+
+    fn pictures(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.role == Role::Picture)
+    }
+
     /// The same as training has it; labels are indices into the classes.
     pub(super) fn dataset(&self) -> Dataset {
-        let pictures = self.entries.iter().filter(|entry| entry.role == Role::Picture);
-        let sample =
-            |entry: &Entry| Sample { picture: Picture::File(entry.path.clone()), label: entry.class as u32 };
+        let sample = |entry: &Entry| Sample { picture: entry.picture.clone(), label: entry.class as u32 };
         Dataset {
             root: self.root.clone(),
             classes: self.classes.clone(),
-            samples: pictures.map(sample).collect(),
+            samples: self.pictures().map(sample).collect(),
             ignored: Vec::new(),
-            groups: Vec::new(),
+            groups: self.groups.clone(),
         }
     }
 }
 
 /// Lists `root`; an error only if it cannot be listed at all.
 pub(super) fn scan(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Scan, DataError> {
-    let other = |path: &Path| {
-        let problem = "is a list, an archive or a folder of them: class folders are checked alone so far; training names the first \
-                       picture that it cannot read, or counts them with --on-bad skip";
-        Err(DataError::Layout { path: path.into(), problem: problem.into() })
-    };
-    let found = [(Split::Train, folder::split(root, TRAIN)?), (Split::Val, folder::split(root, VAL)?)];
-    let mut roots: Vec<(Split, PathBuf)> = Vec::new();
-    for (split, found) in found {
-        match found {
-            Some(folder::Split::One(path)) => roots.push((split, path)),
-            Some(folder::Split::Shards(_)) => return other(root),
-            None => {}
-        }
-    }
-    if roots.is_empty() {
-        roots.push((Split::Train, root.into()));
-    }
-    if let Some((_, path)) = roots.iter().find(|(_, path)| folder::is_collection(path)) {
-        return other(path);
-    }
     let mut folders = Vec::new();
-    let mut parts: Vec<Part> =
-        roots.into_iter().map(|(split, folder)| part(split, folder, &mut folders)).collect();
+    let found = [(Split::Train, folder::split(root, TRAIN)?), (Split::Val, folder::split(root, VAL)?)];
+    let mut parts: Vec<Part> = found
+        .into_iter()
+        .filter_map(|(split, place)| Some(named_part(split, place?, &mut folders)))
+        .collect();
+    if parts.is_empty() {
+        parts = match list::is(root) && root.is_file() {
+            true => list_parts(root, &mut folders),
+            false => vec![named_part(Split::Train, folder::Split::One(root.into()), &mut folders)],
+        };
+    }
     if let ([Part { split: Split::Train, .. }], Some(share)) = (&parts[..], val_split) {
         hold_out(&mut parts, share, seed);
     }
@@ -109,20 +154,93 @@ pub(super) fn scan(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Sca
     Ok(Scan { parts, folders })
 }
 
+/// One split.
+fn named_part(split: Split, place: folder::Split, folders: &mut Vec<(PathBuf, Remark)>) -> Part {
+    let paths = place.paths();
+    let first = paths.first().cloned().unwrap_or_default();
+    if !folder::is_collection(&first) {
+        return part(split, first, folders);
+    }
+    let archives: Vec<PathBuf> = match first.is_dir() {
+        true => {
+            entries(&first).unwrap_or_default().into_iter().filter(|file| folder::is_archive(file)).collect()
+        }
+        false => paths.iter().filter(|file| folder::is_archive(file)).cloned().collect(),
+    };
+    let kind = match archives.is_empty() {
+        false => Place::Archives,
+        true if first.is_file() => Place::List(first.clone()),
+        true => Place::Folder,
+    };
+    match place.open() {
+        Ok(data) => Part::of(data, split, kind),
+        Err(error) if archives.len() < 2 => {
+            folders.push(at_fault(&first, error));
+            Part::new(split, first, kind)
+        }
+        Err(_) => Part::of(readable(&first, &archives, folders), split, kind),
+    }
+}
+
+/// The pictures of those archives that can be opened.
+fn readable(root: &Path, archives: &[PathBuf], folders: &mut Vec<(PathBuf, Remark)>) -> Dataset {
+    let (mut pictures, mut ignored) = (Vec::new(), Vec::new());
+    for path in archives {
+        match folder::open(path) {
+            Ok(data) => {
+                let named = |sample: Sample| (sample.picture, data.classes[sample.label as usize].clone());
+                pictures.extend(data.samples.into_iter().map(named));
+                ignored.extend(data.ignored);
+            }
+            Err(error) => folders.push(at_fault(path, error)),
+        }
+    }
+    Dataset::named(root, pictures, ignored)
+}
+
+/// A list, with the splits that it tells apart.
+fn list_parts(path: &Path, folders: &mut Vec<(PathBuf, Remark)>) -> Vec<Part> {
+    let place = || Place::List(path.into());
+    match List::open(path).and_then(|list| list.parts(path)) {
+        Ok((train, val)) => {
+            let val = val.map(|val| Part::of(val, Split::Val, place()));
+            std::iter::once(Part::of(train, Split::Train, place())).chain(val).collect()
+        }
+        Err(error) => {
+            folders.push(at_fault(path, error));
+            vec![Part::new(Split::Train, path.into(), place())]
+        }
+    }
+}
+
+/// What opening for training says.
+fn at_fault(path: &Path, error: DataError) -> (PathBuf, Remark) {
+    match error {
+        DataError::Layout { path, problem } => (path, Remark::new(Kind::Layout, problem)),
+        other => (path.into(), Remark::new(Kind::Layout, other.to_string())),
+    }
+}
+
 /// One folder of class folders.
 fn part(split: Split, root: PathBuf, folders: &mut Vec<(PathBuf, Remark)>) -> Part {
-    let mut part = Part { split, root, classes: Vec::new(), entries: Vec::new() };
+    let mut part = Part::new(split, root, Place::Folder);
     let listed = match entries(&part.root) {
         Ok(listed) => listed,
         Err(error) => {
-            folders.push((part.root.clone(), unreadable(&error)));
+            folders.push(unlisted(error));
             return part;
         }
     };
     for path in listed {
         if !path.is_dir() {
             let role = if is_picture(&path) { Role::Stray } else { Role::Ignored };
-            part.entries.push(Entry { path, split, class: 0, role });
+            part.entries.push(Entry {
+                picture: Picture::File(path),
+                split,
+                class: 0,
+                role,
+                is_movable: true,
+            });
             continue;
         }
         let class = part.classes.len();
@@ -133,11 +251,26 @@ fn part(split: Split, root: PathBuf, folders: &mut Vec<(PathBuf, Remark)>) -> Pa
         }
         let before = part.entries.len();
         let (problems, mut pictures) = (folders.len(), 0);
-        walk(&path, &mut Vec::new(), folders, &mut |path| {
-            let role = if is_picture(&path) { Role::Picture } else { Role::Ignored };
-            pictures += usize::from(role == Role::Picture);
-            part.entries.push(Entry { path, split, class, role });
-        });
+        let mut found = |found: Result<PathBuf, DataError>| {
+            match found {
+                Ok(path) => {
+                    let role = if is_picture(&path) { Role::Picture } else { Role::Ignored };
+                    pictures += usize::from(role == Role::Picture);
+                    part.entries.push(Entry {
+                        picture: Picture::File(path),
+                        split,
+                        class,
+                        role,
+                        is_movable: true,
+                    });
+                }
+                Err(error) => folders.push(unlisted(error)),
+            }
+            Ok(())
+        };
+        if let Err(error) = walk(&path, &mut Vec::new(), &mut found) {
+            folders.push(unlisted(error));
+        }
         // A folder that could not be read may hold pictures.
         if pictures == 0 && folders.len() == problems {
             let detail = match part.entries.len() - before {
@@ -150,41 +283,14 @@ fn part(split: Split, root: PathBuf, folders: &mut Vec<(PathBuf, Remark)>) -> Pa
     part
 }
 
-/// Gives every visible file in `folder` or below to `found`, sorted, as training lists them.
-fn walk(
-    folder: &Path,
-    above: &mut Vec<PathBuf>,
-    problems: &mut Vec<(PathBuf, Remark)>,
-    found: &mut dyn FnMut(PathBuf),
-) {
-    let listed = folder
-        .canonicalize()
-        .map_err(|source| DataError::Io { path: folder.into(), source })
-        .and_then(|real| Ok((real, entries(folder)?)));
-    match listed {
-        Ok((real, _)) if above.contains(&real) => {
-            problems.push((folder.into(), Remark::new(Kind::Loop, "remove the link")));
-        }
-        Ok((real, listed)) => {
-            above.push(real);
-            for path in listed {
-                match path.is_dir() {
-                    true => walk(&path, above, problems, found),
-                    false => found(path),
-                }
-            }
-            above.pop();
-        }
-        Err(error) => problems.push((folder.into(), unreadable(&error))),
+/// Why a folder is not listed.
+fn unlisted(error: DataError) -> (PathBuf, Remark) {
+    match error {
+        DataError::Io { path, source } => (path, Remark::new(Kind::FolderUnreadable, source.to_string())),
+        // The walk has come back to where it was.
+        DataError::Layout { path, .. } => (path, Remark::new(Kind::Loop, "remove the link")),
+        other => (PathBuf::new(), Remark::new(Kind::FolderUnreadable, other.to_string())),
     }
-}
-
-fn unreadable(error: &DataError) -> Remark {
-    let detail = match error {
-        DataError::Io { source, .. } => source.to_string(),
-        other => other.to_string(),
-    };
-    Remark::new(Kind::FolderUnreadable, detail)
 }
 
 /// Marks the pictures that training would hold out.
@@ -192,17 +298,11 @@ fn hold_out(parts: &mut [Part], share: f64, seed: u64) {
     // What keeps it from doing so is found by opening for training.
     let part = &mut parts[0];
     let valid = share > 0.0 && share < 1.0;
-    let Some(splits) = valid.then(|| Splits::stratified(part.dataset(), share, seed)).and_then(Result::ok)
-    else {
+    let Some(held_out) = valid.then(|| part.dataset().held_out(share, seed)).and_then(Result::ok) else {
         return;
     };
-    let path = |sample: Sample| match sample.picture {
-        Picture::File(path) => Some(path),
-        Picture::Part { .. } | Picture::Memory { .. } => None,
-    };
-    let held_out: std::collections::HashSet<PathBuf> =
-        splits.val.samples.into_iter().filter_map(path).collect();
-    for entry in part.entries.iter_mut().filter(|entry| held_out.contains(&entry.path)) {
+    let pictures = part.entries.iter_mut().filter(|entry| entry.role == Role::Picture);
+    for (entry, _) in pictures.zip(held_out).filter(|(_, is_held_out)| *is_held_out) {
         entry.split = Split::Val;
     }
 }
@@ -216,6 +316,10 @@ fn would_stop(
     seed: u64,
     folders: &mut Vec<(PathBuf, Remark)>,
 ) {
+    if !folders.is_empty() && parts.iter().any(|part| part.place != Place::Folder) {
+        // Of a list or a shard that cannot be read, nothing is known about its classes.
+        return;
+    }
     if let [train, val] = parts
         && let Err(DataError::Classes { table, .. }) = val.dataset().join_train(&train.dataset())
     {
@@ -225,16 +329,27 @@ fn would_stop(
         return;
     }
     let opened = match parts {
-        [Part { split: Split::Train, root, .. }] if val_split.is_none() => {
+        [Part { split: Split::Val, place: Place::Folder, root, .. }] if val_split.is_none() => {
+            folder::open(root).map(drop)
+        }
+        [Part { split: Split::Val, .. }] if val_split.is_none() => Ok(()),
+        [Part { split: Split::Train, place: Place::Folder, root, .. }] if val_split.is_none() => {
             folder::for_training(&folder::Split::One(root.clone())).map(drop)
         }
-        [Part { split: Split::Val, root, .. }] if val_split.is_none() => folder::open(root).map(drop),
+        // Archives are not listed again.
+        [train @ Part { split: Split::Train, place: Place::Archives, .. }] => {
+            Division { val_split, seed, allow_missing: false }.check_share(root).and_then(|()| {
+                let data = folder::with_classes(train.dataset())?;
+                val_split.map_or(Ok(()), |share| data.held_out(share, seed).map(drop))
+            })
+        }
+        [train @ Part { split: Split::Train, .. }] if val_split.is_none() => {
+            folder::with_classes(train.dataset()).map(drop)
+        }
+        [train, _] if val_split.is_none() => folder::with_classes(train.dataset()).map(drop),
         _ => folder::open_splits(root, val_split, seed).map(drop),
     };
-    let problem = match opened {
-        Ok(()) => return,
-        Err(DataError::Layout { path, problem }) => (path, Remark::new(Kind::Layout, problem)),
-        Err(other) => (root.into(), Remark::new(Kind::Layout, other.to_string())),
-    };
-    folders.push(problem);
+    if let Err(error) = opened {
+        folders.push(at_fault(root, error));
+    }
 }

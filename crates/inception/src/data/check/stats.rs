@@ -4,7 +4,6 @@
 //! spread over the list, as evaluation crops and resizes them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use inception_pictures::{Content, Header};
@@ -12,9 +11,9 @@ use serde::Serialize;
 
 use super::report::{ClassCount, imbalance};
 use super::scan::{Entry, Role, Split, scan};
-use super::{Options, count, flatten, parallel};
-use crate::data::decode::decode;
-use crate::data::{DataError, Picture};
+use super::{Options, count, flatten};
+use crate::data::decode::decode_bytes;
+use crate::data::{DataError, parallel};
 use crate::progress::Progress;
 
 /// Pictures whose colours are measured.
@@ -149,8 +148,7 @@ pub fn stats(root: &Path, options: &Options) -> Result<Stats, DataError> {
 }
 
 fn facts(entry: &Entry, options: &Options, is_measured: bool) -> Facts {
-    let regular = fs::metadata(&entry.path).is_ok_and(|metadata| metadata.is_file());
-    let bytes = if regular { fs::read(&entry.path).unwrap_or_default() } else { Vec::new() };
+    let bytes = entry.picture.bytes().unwrap_or_default();
     let header = Header::of(&bytes);
     let format = header.map(|header| {
         let name = if Content::of(&bytes) == Content::Png { "PNG" } else { "JPEG" };
@@ -158,7 +156,7 @@ fn facts(entry: &Entry, options: &Options, is_measured: bool) -> Facts {
         format!("{name} {}, {} bits{alpha}", format!("{:?}", header.colours).to_lowercase(), header.bits)
     });
     let sums = || {
-        let rgb = decode(&Picture::File(entry.path.clone()), options.how.decoding()).ok()?;
+        let rgb = decode_bytes(&bytes, options.how.decoding()).ok()?;
         Some(Sums::of(&options.how.eval.apply(&rgb, options.side).ok()?))
     };
     let size = header.map(|header| header.upright());

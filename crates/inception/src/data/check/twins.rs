@@ -9,7 +9,7 @@
 //! earlier one that makes it worst: of the other split, of another class, or neither.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::kind::{Kind, Remark};
 use super::look::Print;
@@ -23,8 +23,8 @@ const NEAR: u32 = 3;
 const COLOURS: u32 = 20;
 
 /// A picture.
-pub(super) struct Candidate<'a> {
-    pub(super) path: &'a Path,
+pub(super) struct Candidate {
+    pub(super) path: PathBuf,
     pub(super) split: Split,
     pub(super) class: usize,
     pub(super) print: Print,
@@ -43,7 +43,7 @@ impl Firsts {
 }
 
 /// Remarks by index.
-pub(super) fn find(candidates: &[Candidate<'_>]) -> Vec<(usize, Remark)> {
+pub(super) fn find(candidates: &[Candidate]) -> Vec<(usize, Remark)> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&i| (candidates[i].split, i));
     let near = neighbours(candidates);
@@ -78,7 +78,7 @@ fn distance(a: &[u8; 12], b: &[u8; 12]) -> u32 {
 
 /// Adds which of `earlier` goes together with `i`: of the other split, of another class, or neither.
 fn compare<'a>(
-    candidates: &[Candidate<'_>],
+    candidates: &[Candidate],
     i: usize,
     earlier: impl Iterator<Item = &'a (Split, usize, usize)>,
     [across_splits, across_classes, neither]: [Kind; 3],
@@ -100,7 +100,7 @@ fn compare<'a>(
 }
 
 /// For each hash the others within [`NEAR`] bits.
-fn neighbours(candidates: &[Candidate<'_>]) -> HashMap<u64, Vec<u64>> {
+fn neighbours(candidates: &[Candidate]) -> HashMap<u64, Vec<u64>> {
     let mut hashes: Vec<u64> = candidates.iter().filter_map(|c| Some(c.print.look?.hash)).collect();
     hashes.sort_unstable();
     hashes.dedup();
@@ -130,9 +130,9 @@ mod tests {
     use super::super::look::Look;
     use super::*;
 
-    fn candidate(path: &str, split: Split, class: usize, digest: u8, hash: u64) -> Candidate<'_> {
+    fn candidate(path: &str, split: Split, class: usize, digest: u8, hash: u64) -> Candidate {
         let print = Print { digest: [digest; 32], look: Some(Look { hash, colours: [100; 12] }) };
-        Candidate { path: Path::new(path), split, class, print }
+        Candidate { path: path.into(), split, class, print }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn map<T: Send>(
                 }
             };
             std::thread::Builder::new()
-                .name("check".into())
+                .name("data".into())
                 .spawn_scoped(scope, thread)
                 .map_err(|e| DataError::Worker(e.to_string()))?;
         }
