@@ -55,8 +55,10 @@ impl Rgb {
     pub fn cut(&self, window: Window) -> Result<Rgb, PictureError> {
         self.check()?;
         window.check(self.width, self.height)?;
-        let rows = self.pixels.chunks_exact(self.width * 3).skip(window.top).take(window.height);
-        let pixels = rows.flat_map(|row| &row[window.left * 3..][..window.width * 3]).copied().collect();
+        let mut pixels = Vec::with_capacity(window.width * window.height * 3);
+        for row in self.pixels.chunks_exact(self.width * 3).skip(window.top).take(window.height) {
+            pixels.extend_from_slice(&row[window.left * 3..][..window.width * 3]);
+        }
         Ok(Rgb { width: window.width, height: window.height, pixels })
     }
 }

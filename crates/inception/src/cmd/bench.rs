@@ -14,8 +14,8 @@ use inception_graph::{Spec, Weights, build, thousands};
 use serde::Serialize;
 
 use super::device::DeviceArgs;
-use super::{stdout, write_json};
-use crate::exit::{Exit, UsageError};
+use super::{check_seconds, stdout, write_json};
+use crate::exit::Exit;
 use crate::memory;
 use crate::progress::{Progress, Style};
 
@@ -127,10 +127,7 @@ struct Alternative {
 
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<Exit> {
-    if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
-        let message = format!("--seconds {}: expected more than 0 and at most 3600", args.seconds);
-        return Err(UsageError(message).into());
-    }
+    check_seconds(args.seconds)?;
     let spec = Spec { img_size: args.img_size, width: args.width, ..Spec::new(args.net.as_str()) };
     let graph = build(&spec)?;
     let files = args.images.as_deref().map(images::list).transpose()?;

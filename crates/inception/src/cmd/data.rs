@@ -1,5 +1,6 @@
 //! `inception data`: what is in a folder of pictures, before anything is trained on it.
 
+mod bench;
 mod check;
 mod pack;
 mod stats;
@@ -36,6 +37,8 @@ pub enum DataCommand {
     Stats(stats::StatsArgs),
     /// Write pictures of the size that training needs into tar files, which it reads faster
     Pack(pack::PackArgs),
+    /// Measure how fast pictures come for training
+    Bench(bench::BenchArgs),
 }
 
 /// Which data, and how they are looked at.
@@ -65,21 +68,19 @@ struct LookArgs {
 }
 
 impl LookArgs {
+    /// Side of the network's input.
+    fn side(&self) -> Result<usize> {
+        Ok(match &self.model {
+            Some(net) => build(&Spec { img_size: self.img_size, ..Spec::new(net) })?.img_size(),
+            None => self.img_size.unwrap_or(SIDE).max(1),
+        })
+    }
+
     /// As training with its default recipe reads and distorts pictures.
     fn options(&self) -> Result<Options> {
         self.progress.begin();
         let recipe = Recipe::load("small", &[])?;
-        let side = match (&self.model, self.img_size) {
-            (Some(net), size) => {
-                let spec = Spec::new(net);
-                let spec = match size {
-                    Some(size) => spec.img_size(size),
-                    None => spec,
-                };
-                build(&spec)?.img_size()
-            }
-            (None, size) => size.unwrap_or(SIDE).max(1),
-        };
+        let side = self.side()?;
         let asked = self.model.is_some() || self.img_size.is_some();
         Ok(Options {
             val_split: self.val_split,
@@ -103,6 +104,7 @@ pub fn run(args: DataArgs) -> Result<Exit> {
         DataCommand::Check(args) => check::run(args),
         DataCommand::Stats(args) => stats::run(args),
         DataCommand::Pack(args) => pack::run(args),
+        DataCommand::Bench(args) => bench::run(args),
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::Context;
 use inception_graph::thousands;
 
 use crate::data::{Dataset, LeftOut, Preprocessing};
+use crate::exit::UsageError;
 use crate::progress::say;
 
 pub mod bench;
@@ -74,4 +75,12 @@ fn say_common(data: &Dataset, left_out: &[LeftOut], judge: &str) {
 /// Threads that decode pictures.
 fn workers(asked: Option<NonZeroUsize>) -> usize {
     asked.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+}
+
+/// An error unless a benchmark can take so many seconds.
+fn check_seconds(seconds: f64) -> Result<(), UsageError> {
+    match seconds > 0.0 && seconds <= 3600.0 {
+        true => Ok(()),
+        false => Err(UsageError(format!("--seconds {seconds}: expected more than 0 and at most 3600"))),
+    }
 }

@@ -106,6 +106,21 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Files whose classes do not matter: they have `classes` in turn.
+    pub fn of_files(files: &[PathBuf], classes: usize) -> Self {
+        let sample = |(i, path): (usize, &PathBuf)| Sample {
+            picture: Picture::File(path.clone()),
+            label: (i % classes.max(1)) as u32,
+        };
+        Dataset {
+            root: PathBuf::new(),
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+            samples: files.iter().enumerate().map(sample).collect(),
+            ignored: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
     /// Pictures under the names of their classes, which are sorted by their bytes, or as numbers where all of them are numbers.
     pub(super) fn named(root: &Path, pictures: Vec<(Picture, String)>, ignored: Vec<PathBuf>) -> Self {
         let mut classes: Vec<String> = pictures.iter().map(|(_, class)| class.clone()).collect();

@@ -206,7 +206,7 @@ pub(super) fn is_archive(path: &Path) -> bool {
 }
 
 /// Whether `path` is such a file, or a folder without class folders that holds shards or ImageNet's validation pictures.
-pub(super) fn is_collection(path: &Path) -> bool {
+pub fn is_collection(path: &Path) -> bool {
     if path.is_file() {
         return is_collection_file(path);
     }

@@ -6,7 +6,7 @@ use inception_graph::Stream;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::colour::{blend, grey, to_byte};
+use super::colour::{Planes, Step};
 
 /// How many operations, and how strong.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,12 +97,10 @@ impl Operation {
             TranslateX => moved(pixels, side, [1.0, 0.0, -whole, 0.0, 1.0, 0.0]),
             TranslateY => moved(pixels, side, [1.0, 0.0, 0.0, 0.0, 1.0, -whole]),
             Rotate => moved(pixels, side, rotation(side, f64::from(by))),
-            Brightness => blend(pixels, 1.0 + by, |_| 0.0),
-            Color => blend(pixels, 1.0 + by, |p| grey(p).round()),
+            Brightness => recoloured(pixels, |_| Step::Around { factor: 1.0 + by, means: [0.0; 3] }),
+            Color => recoloured(pixels, |_| Step::FromGrey(1.0 + by)),
             Contrast => {
-                let sum: f32 = pixels.as_chunks::<3>().0.iter().map(|p| grey(p).round()).sum();
-                let mean = (sum / (side * side) as f32).round();
-                blend(pixels, 1.0 + by, |_| mean);
+                recoloured(pixels, |planes| Step::Around { factor: 1.0 + by, means: [planes.mean_grey(); 3] })
             }
             Sharpness => sharpen(pixels, side, 1.0 + by),
             Posterize => {
@@ -117,6 +115,12 @@ impl Operation {
             Equalize => by_channel(pixels, equalised),
         }
     }
+}
+
+fn recoloured(pixels: &mut [u8], step: impl FnOnce(&Planes) -> Step) {
+    let mut planes = Planes::of(pixels);
+    planes.change(step(&planes));
+    planes.write(pixels);
 }
 
 /// Fractions of a pixel are counted in 2⁻¹⁶, as Pillow does.
@@ -155,7 +159,8 @@ fn sharpen(pixels: &mut [u8], side: usize, factor: f32) {
             let row = |i: usize| [i - 3, i, i + 3].map(|i| u32::from(from[i])).iter().sum::<u32>();
             let sum = row(i - side * 3) + row(i) + row(i + side * 3) + 4 * u32::from(from[i]);
             let smooth = (sum as f32 / 13.0).round();
-            pixels[i] = to_byte(smooth + factor * (f32::from(from[i]) - smooth));
+            // The cast cuts off at 0 and at 255.
+            pixels[i] = (smooth + factor * (f32::from(from[i]) - smooth) + 0.5) as u8;
         }
     }
 }

@@ -5,7 +5,7 @@ use inception_pictures::PictureError;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::colour::{blend, grey, to_byte, turn_hue, with_hsv, wrap};
+use super::colour::{Planes, Step};
 use super::crop::{CropBox, Source};
 use super::rand_augment::RandAugment;
 
@@ -90,57 +90,51 @@ impl Train {
     /// Brightness, saturation, hue, contrast, or brightness, contrast, saturation, hue.
     fn distort(&self, pixels: &mut [u8], random: &mut Stream) {
         let order = if random.random_bool(0.5) { [0, 2, 3, 1] } else { [0, 1, 2, 3] };
-        let mut colours: Vec<[f32; 3]> =
-            pixels.as_chunks::<3>().0.iter().map(|p| p.map(|v| f32::from(v) / 255.0)).collect();
+        let mut planes = Planes::of(pixels);
         for step in order {
-            let strength = [self.brightness, self.contrast, self.saturation, self.hue][step];
+            let strength = self.strengths()[step];
             let shift = random.random_range(-strength..=strength);
-            match step {
-                0 => colours.iter_mut().flatten().for_each(|v| *v += shift),
-                1 => {
-                    let count = colours.len().max(1) as f32;
-                    let sum = |c: usize| colours.iter().map(|p| p[c]).sum::<f32>();
-                    let mean = [0, 1, 2].map(|c| sum(c) / count);
-                    let stretch = |p: &mut [f32; 3]| {
-                        p.iter_mut().zip(mean).for_each(|(v, m)| *v = m + (1.0 + shift) * (*v - m));
-                    };
-                    colours.iter_mut().for_each(stretch);
-                }
-                2 => colours
-                    .iter_mut()
-                    .for_each(|p| *p = with_hsv(*p, |[h, s, v]| [h, (s * (1.0 + shift)).clamp(0.0, 1.0), v])),
-                _ => colours
-                    .iter_mut()
-                    .for_each(|p| *p = with_hsv(*p, |[h, s, v]| [wrap(h + 6.0 * shift), s, v])),
-            }
+            let factor = 1.0 + shift;
+            planes.change(match step {
+                0 => Step::Add(255.0 * shift),
+                1 => Step::Around { factor, means: planes.means() },
+                2 => Step::Saturate(factor),
+                _ => Step::Turn(shift),
+            });
         }
-        for (to, from) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(colours) {
-            *to = from.map(|v| to_byte(255.0 * v));
-        }
+        planes.write(pixels);
     }
 
     fn jitter(&self, pixels: &mut [u8], random: &mut Stream) {
+        let strengths = self.strengths();
+        if strengths == [0.0; 4] {
+            return;
+        }
         let mut order = [0, 1, 2, 3];
         rand::seq::SliceRandom::shuffle(&mut order[..], random);
+        let mut planes = Planes::of(pixels);
         for step in order {
-            let strength = [self.brightness, self.contrast, self.saturation, self.hue][step];
+            let strength = strengths[step];
             if strength == 0.0 {
                 continue;
             }
             // Factors start at 0 at the least; a hue has no such end.
             let shift = random.random_range(-strength.min(1.0)..=strength);
             let factor = 1.0 + shift;
-            match step {
-                0 => blend(pixels, factor, |_| 0.0),
-                1 => {
-                    let mean =
-                        pixels.chunks_exact(3).map(grey).sum::<f32>() / (pixels.len() / 3).max(1) as f32;
-                    blend(pixels, factor, |_| mean.round());
-                }
-                2 => blend(pixels, factor, grey),
-                _ => turn_hue(pixels, shift),
-            }
+            planes.change(match step {
+                0 => Step::Around { factor, means: [0.0; 3] },
+                1 => Step::Around { factor, means: [planes.mean_grey(); 3] },
+                2 => Step::FromGrey(factor),
+                _ => Step::Turn(shift),
+            });
+            planes.change(Step::Round);
         }
+        planes.write(pixels);
+    }
+
+    /// Of brightness, contrast, saturation and hue.
+    fn strengths(&self) -> [f32; 4] {
+        [self.brightness, self.contrast, self.saturation, self.hue]
     }
 }
 
@@ -161,13 +155,7 @@ fn erase(pixels: &mut [u8], side: usize, random: &mut Stream) {
 }
 
 fn mirror(pixels: &mut [u8], side: usize) {
-    for row in pixels.chunks_exact_mut(side * 3) {
-        for x in 0..side / 2 {
-            for c in 0..3 {
-                row.swap(x * 3 + c, (side - 1 - x) * 3 + c);
-            }
-        }
-    }
+    pixels.chunks_exact_mut(side * 3).for_each(|row| row.as_chunks_mut::<3>().0.reverse());
 }
 
 #[cfg(test)]

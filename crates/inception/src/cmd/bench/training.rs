@@ -13,7 +13,7 @@ use inception_graph::{Graph, Weights, thousands};
 use serde::Serialize;
 
 use super::{BenchArgs, Times, milliseconds};
-use crate::data::{Batch, Cache, DataError, Dataset, Loader, OnBad, Picture, Request, Sample, Transform};
+use crate::data::{Batch, Cache, DataError, Dataset, Loader, OnBad, Request, Transform};
 use crate::exit::UsageError;
 use crate::memory;
 use crate::recipe::Recipe;
@@ -64,20 +64,9 @@ enum Batches {
 impl Batches {
     fn of_files(graph: &Graph, files: &[PathBuf], batch: usize, workers: usize) -> Result<Self> {
         let recipe = Recipe::load("paper", &[])?;
-        let sample = |(i, path): (usize, &PathBuf)| Sample {
-            picture: Picture::File(path.clone()),
-            label: (i % graph.classes()) as u32,
-        };
-        let dataset = Dataset {
-            root: PathBuf::new(),
-            classes: (0..graph.classes()).map(|class| class.to_string()).collect(),
-            samples: files.iter().enumerate().map(sample).collect(),
-            ignored: Vec::new(),
-            groups: Vec::new(),
-        };
         let request = Request {
             order: (0..files.len()).cycle().take(files.len().next_multiple_of(batch) * EPOCHS).collect(),
-            dataset: Arc::new(dataset),
+            dataset: Arc::new(Dataset::of_files(files, graph.classes())),
             transform: Transform::Train(recipe.train, [0, 0]),
             preprocessing: recipe.eval.into(),
             side: graph.img_size(),
