@@ -306,6 +306,7 @@ impl Run {
             if self.at.step.is_multiple_of(self.log_interval) {
                 self.log_step(&step)?;
             }
+            batches.reuse(batch);
             let asked = interrupt::asked();
             if asked || self.is_state_due() {
                 self.note_skipped(batches.skipped());

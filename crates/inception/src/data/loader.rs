@@ -23,7 +23,7 @@ use super::crop::{Source, shrink_of_whole};
 use super::dataset::{Dataset, Picture};
 use super::decode::read;
 use super::error::DataError;
-use super::preprocess::Preprocessing;
+use super::preprocess::{Preprocessing, Square};
 use super::transform::Train;
 
 /// What happens at a picture that cannot be decoded.
@@ -91,13 +91,15 @@ pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
 /// Marks the random stream of orders.
 const ORDER: u64 = 0x004f_5244_4552;
 
-type Square = Result<Vec<f32>, DataError>;
+type Result<T> = std::result::Result<T, DataError>;
 
 /// An iterator of batches.
 pub struct Loader {
     shared: Arc<Shared>,
     /// Positions whose square the consumer has.
     next: usize,
+    /// Memory for the next batch's pixels.
+    spare: Vec<f32>,
     skipped: Vec<Skipped>,
     waited: Duration,
     failed: bool,
@@ -121,7 +123,7 @@ struct State {
     /// Positions whose square the consumer has; `taken` stays at most `AHEAD` batches in front of it.
     consumed: usize,
     /// Squares that wait for their turn.
-    squares: HashMap<usize, Square>,
+    squares: HashMap<usize, Result<Square>>,
     stop: bool,
 }
 
@@ -143,12 +145,26 @@ impl Loader {
             std::thread::Builder::new().name(format!("decode-{i}")).spawn(move || shared.work()).ok()
         };
         let workers = (0..count).map_while(start).collect();
-        Loader { shared, next: 0, skipped: Vec::new(), waited: Duration::ZERO, failed: false, workers }
+        Loader {
+            shared,
+            next: 0,
+            spare: Vec::new(),
+            skipped: Vec::new(),
+            waited: Duration::ZERO,
+            failed: false,
+            workers,
+        }
     }
 
     /// Pictures left out so far.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Takes back a batch whose pixels are no longer needed: the next one goes into its memory, for fresh memory costs as much time as
+    /// filling it.
+    pub fn reuse(&mut self, batch: Batch) {
+        self.spare = batch.pixels;
     }
 
     /// Positions of the order that have had their turn.
@@ -162,7 +178,7 @@ impl Loader {
     }
 
     /// The square of the position `self.next`.
-    fn take(&mut self) -> Square {
+    fn take(&mut self) -> Result<Square> {
         let start = Instant::now();
         let position = self.next;
         self.next += 1;
@@ -177,12 +193,13 @@ impl Loader {
 }
 
 impl Iterator for Loader {
-    type Item = Result<Batch, DataError>;
+    type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let shared = self.shared.clone();
-        let Request { order, dataset, side, batch_size, on_bad, .. } = &shared.request;
-        let mut batch = Batch { side: *side, ..Batch::default() };
+        let Request { order, dataset, preprocessing, side, batch_size, on_bad, .. } = &shared.request;
+        let mut batch = Batch { side: *side, pixels: std::mem::take(&mut self.spare), ..Batch::default() };
+        batch.pixels.clear();
         // A batch of which nothing is left is passed over.
         while batch.is_empty() && self.next < order.len() && !self.failed {
             let end = (self.next + batch_size).min(order.len());
@@ -191,7 +208,7 @@ impl Iterator for Loader {
                 let index = order[self.next];
                 match self.take() {
                     Ok(square) => {
-                        batch.pixels.extend(square);
+                        square.append_to(&mut batch.pixels, preprocessing.range);
                         batch.labels.push(dataset.samples[index].label);
                         batch.indices.push(index);
                     }
@@ -251,7 +268,7 @@ impl Shared {
         Some(state.taken - 1)
     }
 
-    fn wait_for(&self, position: usize) -> Square {
+    fn wait_for(&self, position: usize) -> Result<Square> {
         let mut state = self.lock();
         loop {
             if let Some(square) = state.squares.remove(&position) {
@@ -264,7 +281,7 @@ impl Shared {
     }
 
     /// A panic becomes an error: a worker that died without a word would leave the consumer waiting for ever.
-    fn square(&self, position: usize) -> Square {
+    fn square(&self, position: usize) -> Result<Square> {
         let Request { dataset, order, transform, preprocessing, side, cache, .. } = &self.request;
         let index = order[position];
         let picture = &dataset.samples[index].picture;
@@ -274,12 +291,11 @@ impl Shared {
                 let distort = |source: &Source<'_>| {
                     train.apply(source, *side, &[*seed, *epoch, index as u64]).map_err(broken)
                 };
-                let bytes = self.source(picture, distort)?;
-                Ok(preprocessing.range.of_bytes(&bytes))
+                self.source(picture, distort).map(Square::Bytes)
             }
             Transform::Eval => {
                 let rgb = cache.decode(picture, preprocessing.decoding())?;
-                preprocessing.apply(&rgb, *side).map_err(broken)
+                preprocessing.eval.square(&rgb, *side).map_err(broken)
             }
         };
         catch_unwind(AssertUnwindSafe(make))
@@ -288,11 +304,7 @@ impl Shared {
 
     /// Gives a picture to `then`: decoded whole where that was done before or will be of use again, else as its file is. Which of
     /// the two makes no difference to a crop, for a picture of which any crop is shrunk is never taken as a whole.
-    fn source<T>(
-        &self,
-        picture: &Picture,
-        then: impl FnOnce(&Source<'_>) -> Result<T, DataError>,
-    ) -> Result<T, DataError> {
+    fn source<T>(&self, picture: &Picture, then: impl FnOnce(&Source<'_>) -> Result<T>) -> Result<T> {
         let Request { preprocessing, side, cache, .. } = &self.request;
         let how = preprocessing.decoding();
         let is_whole = |(width, height), shrinks| shrink_of_whole((width, height), *side, shrinks) == 1;

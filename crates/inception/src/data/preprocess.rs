@@ -145,10 +145,38 @@ pub enum Decoder {
 }
 
 /// `[side, side, 3]` values from 0 to 255.
-enum Square {
+pub(super) enum Square {
     Bytes(Vec<u8>),
     Fractions(Vec<f32>),
 }
+
+impl Square {
+    /// Appends the network's input.
+    pub(super) fn append_to(self, values: &mut Vec<f32>, range: Range) {
+        let start = values.len();
+        match self {
+            Square::Bytes(bytes) if range != Range::Prewhiten => {
+                // A block stays in the first cache between the two passes over it.
+                for block in bytes.chunks(BLOCK) {
+                    let start = values.len();
+                    values.extend(block.iter().map(|&byte| f32::from(byte)));
+                    range.scale(&mut values[start..]);
+                }
+            }
+            Square::Bytes(bytes) => {
+                values.extend(bytes.iter().map(|&byte| f32::from(byte)));
+                range.scale(&mut values[start..]);
+            }
+            Square::Fractions(fractions) => {
+                values.extend_from_slice(&fractions);
+                range.scale(&mut values[start..]);
+            }
+        }
+    }
+}
+
+/// Whole pixels.
+const BLOCK: usize = 3 * 1024;
 
 impl Eval {
     /// `[side, side, 3]` values from 0 to 255.
@@ -159,7 +187,7 @@ impl Eval {
         })
     }
 
-    fn square(&self, rgb: &Rgb, side: usize) -> Result<Square, PictureError> {
+    pub(super) fn square(&self, rgb: &Rgb, side: usize) -> Result<Square, PictureError> {
         let whole = Window::whole(rgb.width, rgb.height);
         let filter = match self.interpolation {
             Interpolation::Bilinear => Filter::Bilinear,
@@ -228,16 +256,15 @@ impl Preprocessing {
 
     /// The network's input, `[side, side, 3]`.
     pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
-        self.eval.square(rgb, side).map(|square| match square {
-            Square::Bytes(bytes) => self.range.of_bytes(&bytes),
-            Square::Fractions(values) => self.range.values(values),
-        })
+        let mut values = Vec::with_capacity(side * side * 3);
+        self.eval.square(rgb, side)?.append_to(&mut values, self.range);
+        Ok(values)
     }
 }
 
 impl Range {
-    /// Bytes, whole or in fractions, as the network's input.
-    pub fn values(self, mut x: Vec<f32>) -> Vec<f32> {
+    /// Values from 0 to 255, of whole pixels, become the network's input.
+    fn scale(self, x: &mut [f32]) {
         match self {
             Range::Signed => x.iter_mut().for_each(|v| *v = (*v - 127.5) / 127.5),
             Range::Facenet => x.iter_mut().for_each(|v| *v = (*v - 127.5) / 128.0),
@@ -257,22 +284,12 @@ impl Range {
                 x.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) / std) as f32);
             }
         }
-        x
     }
 
-    /// The same from bytes: a picture has many times the 256 there are.
+    /// Bytes of whole pixels as the network's input.
     pub fn of_bytes(self, bytes: &[u8]) -> Vec<f32> {
-        if self == Range::Prewhiten {
-            return self.values(as_floats(bytes));
-        }
-        let every = self.values((0..=255u8).flat_map(|byte| [f32::from(byte); 3]).collect());
-        let mut table = [[0.0; 3]; 256];
-        table.as_flattened_mut().copy_from_slice(&every);
-        let value = |(c, &byte): (usize, &u8)| table[usize::from(byte)][c];
-        let (pixels, rest) = bytes.as_chunks::<3>();
         let mut values = Vec::with_capacity(bytes.len());
-        values.extend(pixels.iter().flat_map(|&[r, g, b]| [(0, &r), (1, &g), (2, &b)].map(value)));
-        values.extend(rest.iter().enumerate().map(value));
+        Square::Bytes(bytes.to_vec()).append_to(&mut values, self);
         values
     }
 
@@ -284,7 +301,11 @@ impl Range {
                 let span = |f: fn(f32, f32) -> f32| values.iter().copied().reduce(f).unwrap_or_default();
                 [[span(f32::min); 3], [span(f32::max).max(span(f32::min) + 1e-6); 3]]
             }
-            _ => [0.0, 255.0].map(|end| self.values(vec![end; 3]).try_into().unwrap_or([end; 3])),
+            _ => [0.0, 255.0].map(|end| {
+                let mut pixel = [end; 3];
+                self.scale(&mut pixel);
+                pixel
+            }),
         };
         let byte = |(i, &value): (usize, &f32)| {
             let [low, high] = ends.map(|end| end[i % 3]);

@@ -1,6 +1,5 @@
 //! How fast a network trains here, and where the time of a step goes.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -58,7 +57,7 @@ struct Layer {
 /// does with its recipe `paper`.
 enum Batches {
     Same(Batch),
-    Files(Box<Request>, Loader),
+    Files(Box<Request>, Loader, Batch),
 }
 
 impl Batches {
@@ -78,23 +77,24 @@ impl Batches {
             cache: Cache::new(0),
         };
         let loader = Loader::new(request.clone());
-        Ok(Batches::Files(Box::new(request), loader))
+        Ok(Batches::Files(Box::new(request), loader, Batch::default()))
     }
 
     /// The next batch, and what was waited for it.
-    fn next(&mut self) -> Result<(Cow<'_, Batch>, Duration), DataError> {
+    fn next(&mut self) -> Result<(&Batch, Duration), DataError> {
         let start = Instant::now();
         match self {
-            Batches::Same(batch) => Ok((Cow::Borrowed(batch), Duration::ZERO)),
-            Batches::Files(request, loader) => {
-                let batch = match loader.next() {
+            Batches::Same(batch) => Ok((batch, Duration::ZERO)),
+            Batches::Files(request, loader, batch) => {
+                loader.reuse(std::mem::take(batch));
+                *batch = match loader.next() {
                     Some(batch) => batch?,
                     None => {
                         *loader = Loader::new((**request).clone());
                         loader.next().expect("a request of whole batches")?
                     }
                 };
-                Ok((Cow::Owned(batch), start.elapsed()))
+                Ok((batch, start.elapsed()))
             }
         }
     }

@@ -112,6 +112,7 @@ fn measure(args: &BenchArgs) -> Result<Measured> {
             }
         };
         measured += batch.len();
+        loader.reuse(batch);
         let elapsed = start.elapsed().as_secs_f64();
         if !warm && elapsed >= args.seconds / 10.0 {
             (measured, start, warm) = (0, Instant::now(), true);
