@@ -72,7 +72,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(match error {
-            DataError::Io { .. } | DataError::Worker(_) => Exit::Failed,
+            DataError::Io { .. } | DataError::Unreachable { .. } | DataError::Worker(_) => Exit::Failed,
             DataError::Layout { .. } | DataError::Classes { .. } | DataError::Picture { .. } => Exit::BadData,
         });
     }

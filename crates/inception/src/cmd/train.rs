@@ -17,7 +17,7 @@ use super::device::DeviceArgs;
 use super::say_common;
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::folder::{Division, divide};
-use crate::data::{OnBad, Splits};
+use crate::data::{OnBad, Splits, storage};
 use crate::exit::{BadData, Exit, UsageError};
 use crate::interrupt;
 use crate::memory;
@@ -279,7 +279,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     }
     let net = graph.spec().net.clone();
     let mut env = environment(device.isa.name(), device.pool.threads());
-    env["data"] = json!(std::path::absolute(&root).as_ref().unwrap_or(&root).to_string_lossy());
+    env["data"] = json!(storage::absolute(&root).to_string_lossy());
     env["val_split"] = json!(val_split);
     env["allow_missing"] = json!(allow_missing);
     env["classes_not_judged"] = json!(splits.val.empty_classes());

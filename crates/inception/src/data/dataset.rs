@@ -1,8 +1,8 @@
 //! Pictures with labels.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use rand::seq::SliceRandom;
 
 use super::error::DataError;
 use super::join::LeftOut;
+use super::storage;
 
 /// Where a picture comes from.
 #[derive(Clone, Debug)]
 pub enum Picture {
-    /// A JPEG or PNG file.
+    /// A JPEG or PNG file, by its path or URL.
     File(PathBuf),
     /// Bytes of an archive: a member of a tar file, a value of a TFRecord.
     Part {
@@ -54,19 +55,14 @@ impl Picture {
     /// picture in memory.
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
         match self {
+            Picture::File(path) if storage::is_remote(path) => storage::read(path),
             // A pipe might never end.
             Picture::File(path) => match fs::metadata(path) {
                 Ok(metadata) if !metadata.is_file() => Err(io::Error::other("is no regular file")),
                 Err(_) if path.is_symlink() => Err(io::Error::other("is a link to nothing: remove it")),
                 _ => fs::read(path),
             },
-            Picture::Part { archive, start, len, .. } => {
-                let mut file = File::open(archive)?;
-                file.seek(SeekFrom::Start(*start))?;
-                let mut bytes = Vec::new();
-                file.take(*len).read_to_end(&mut bytes)?;
-                Ok(bytes)
-            }
+            Picture::Part { archive, start, len, .. } => storage::read_part(archive, *start, *len),
             Picture::Memory { .. } => Ok(Vec::new()),
         }
     }
@@ -198,7 +194,7 @@ impl Fingerprint {
 }
 
 impl Dataset {
-    /// Asks the file system for the size of every file.
+    /// Asks the file system for the size of every file; of what a store has listed, size and ETag are known.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         let mut field = |bytes: &[u8]| {
@@ -211,14 +207,16 @@ impl Dataset {
             match picture {
                 Picture::File(path) => {
                     // A file that cannot be read is found, or left out, when its turn comes.
-                    let size = std::fs::metadata(path).map_or(u64::MAX, |about| about.len());
+                    let size = storage::size(path).unwrap_or(u64::MAX);
                     field(path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes());
                     field(&size.to_le_bytes());
+                    storage::tag(path).iter().for_each(|tag| field(tag.as_bytes()));
                 }
                 Picture::Part { archive, name, start, len } => {
                     field(archive.file_name().unwrap_or_default().as_encoded_bytes());
                     field(name.as_bytes());
                     field(&[start.to_le_bytes(), len.to_le_bytes()].concat());
+                    storage::tag(archive).iter().for_each(|tag| field(tag.as_bytes()));
                 }
                 Picture::Memory { name, rgb } => {
                     field(name.as_bytes());

@@ -1,5 +1,6 @@
 //! From files to RGB, by the crate `inception-pictures`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub use inception_pictures::MAX_PIXELS;
@@ -21,8 +22,6 @@ pub fn decode(picture: &Picture, how: Options) -> Result<Arc<Rgb>, DataError> {
 
 /// The bytes of a picture's file, or of its part of an archive.
 pub(super) fn read(picture: &Picture) -> Result<Vec<u8>, DataError> {
-    picture.bytes().map_err(|source| DataError::Io {
-        path: picture.place().map_or_else(Default::default, |(path, _)| path.into()),
-        source,
-    })
+    let path = || picture.place().map_or(Path::new(""), |(path, _)| path);
+    picture.bytes().map_err(|source| DataError::io(path(), source))
 }

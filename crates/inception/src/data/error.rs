@@ -1,6 +1,8 @@
 //! What can be wrong with data. Each message names the file or folder, what was found and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::storage;
 
 /// Why data cannot be used.
 #[derive(Debug)]
@@ -10,6 +12,13 @@ pub enum DataError {
         /// The path.
         path: PathBuf,
         /// The system's reason.
+        source: std::io::Error,
+    },
+    /// What may well be there cannot be had: a network or a store does not answer, or refuses. Never a reason to leave something out.
+    Unreachable {
+        /// The URL.
+        path: PathBuf,
+        /// What was tried, what came back, what to do.
         source: std::io::Error,
     },
     /// A folder is not laid out as a data set.
@@ -37,10 +46,23 @@ pub enum DataError {
     Worker(String),
 }
 
+impl DataError {
+    /// What reading `path` ended with.
+    pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
+        let path = path.into();
+        match storage::is_unreachable(&source) {
+            true => DataError::Unreachable { path, source },
+            false => DataError::Io { path, source },
+        }
+    }
+}
+
 impl std::fmt::Display for DataError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            DataError::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            DataError::Io { path, source } | DataError::Unreachable { path, source } => {
+                write!(f, "{}: {source}", path.display())
+            }
             DataError::Layout { path, problem } => write!(f, "{}: {problem}", path.display()),
             DataError::Classes { path, table } => {
                 write!(f, "{}: the classes of this data do not match\n{table}", path.display())
@@ -54,7 +76,7 @@ impl std::fmt::Display for DataError {
 impl std::error::Error for DataError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            DataError::Io { source, .. } => Some(source),
+            DataError::Io { source, .. } | DataError::Unreachable { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -10,13 +10,13 @@
 //! really holds is decided by its content. Links are followed. Names that start with a dot are skipped; every other file
 //! that is not read is listed in [`Dataset::ignored`].
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use super::dataset::{Dataset, Picture, Sample, Splits};
 use super::error::DataError;
 use super::list::{self, List};
-use super::{imagenet_val, tar_files, tfrecord};
+use super::{imagenet_val, storage, tar_files, tfrecord};
 
 /// Names of the folder to learn from, in any case.
 pub(super) const TRAIN: &[&str] = &["train", "training"];
@@ -65,7 +65,8 @@ pub fn divide(root: &Path, division: Division) -> Result<Splits, DataError> {
     let Division { val_split, seed, .. } = division;
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
     division.check_share(root)?;
-    if list::is(root) && root.is_file() {
+    storage::prepare(root)?;
+    if list::is(root) && storage::is_file(root) {
         let splits = List::open(root)?.splits(root, division)?;
         return Ok(Splits { train: with_classes(splits.train)?, ..splits });
     }
@@ -104,7 +105,8 @@ pub fn divide(root: &Path, division: Division) -> Result<Splits, DataError> {
 
 /// Opens `root` for evaluation: its `val/` folder if it has one, else its class folders.
 pub fn open_single(root: &Path) -> Result<Dataset, DataError> {
-    if list::is(root) && root.is_file() {
+    storage::prepare(root)?;
+    if list::is(root) && storage::is_file(root) {
         return List::open(root)?.into_val(root);
     }
     match split(root, VAL)? {
@@ -117,7 +119,7 @@ pub fn open_single(root: &Path) -> Result<Dataset, DataError> {
 pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut pictures = Vec::new();
     for path in paths {
-        if path.is_dir() {
+        if storage::is_dir(path) {
             let before = pictures.len();
             walk(path, &mut Vec::new(), &mut |found| {
                 pictures.extend(Some(found?).filter(|path| is_picture(path)));
@@ -207,12 +209,12 @@ pub(super) fn is_archive(path: &Path) -> bool {
 
 /// Whether `path` is such a file, or a folder without class folders that holds shards or ImageNet's validation pictures.
 pub fn is_collection(path: &Path) -> bool {
-    if path.is_file() {
+    if storage::is_file(path) {
         return is_collection_file(path);
     }
     let Ok(inside) = entries(path) else { return false };
     let pictures: Vec<PathBuf> = inside.iter().filter(|file| is_picture(file)).cloned().collect();
-    let has_folders = inside.iter().any(|path| path.is_dir());
+    let has_folders = inside.iter().any(|path| storage::is_dir(path));
     !has_folders && (inside.iter().any(|file| is_archive(file)) || imagenet_val::is(&pictures))
 }
 
@@ -238,11 +240,12 @@ fn files(root: &Path, paths: &[PathBuf]) -> Result<Dataset, DataError> {
 /// One split: a list, an archive, or class folders with pictures at any depth inside them, in one of them at the least. A folder
 /// without class folders may hold shards, or ImageNet's validation pictures.
 pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
+    storage::prepare(root)?;
     let layout = |problem: String| Err(DataError::Layout { path: root.into(), problem });
-    if root.is_file() && is_collection_file(root) {
+    if storage::is_file(root) && is_collection_file(root) {
         return files(root, &[root.to_path_buf()]);
     }
-    let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
+    let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|p| storage::is_dir(p));
     if folders.is_empty() {
         let shards =
             |is: fn(&Path) -> bool| files.iter().filter(|file| is(file)).cloned().collect::<Vec<_>>();
@@ -313,7 +316,7 @@ pub(super) fn walk(
     };
     above.push(real);
     for path in listed {
-        match path.is_dir() {
+        match storage::is_dir(&path) {
             true => walk(&path, above, found)?,
             false => found(Ok(path))?,
         }
@@ -324,7 +327,7 @@ pub(super) fn walk(
 
 /// The real path of a folder and what is in it.
 fn list_below(folder: &Path, above: &[PathBuf]) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
-    let real = folder.canonicalize().map_err(|source| DataError::Io { path: folder.into(), source })?;
+    let real = storage::real(folder).map_err(|source| DataError::Io { path: folder.into(), source })?;
     if above.contains(&real) {
         let problem = "is a link to a folder that it lies in: remove the link".into();
         return Err(DataError::Layout { path: folder.into(), problem });
@@ -340,10 +343,10 @@ pub(super) fn is_picture(path: &Path) -> bool {
 /// The folder of `root` with the first of `names`. One that holds pictures itself, alone among folders of other names,
 /// is no split but a class: trains beside cars.
 pub(super) fn split(root: &Path, names: &[&str]) -> Result<Option<Split>, DataError> {
-    if root.is_file() {
+    if storage::is_file(root) {
         return Ok(None);
     }
-    let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|path| path.is_dir());
+    let (folders, files): (Vec<_>, Vec<_>) = entries(root)?.into_iter().partition(|p| storage::is_dir(p));
     let named = |names: &[&str], path: &Path| names.contains(&last_name(path).to_lowercase().as_str());
     let Some(split) = names.iter().find_map(|name| folders.iter().find(|f| named(&[name], f))) else {
         // Lists and shards are told by a word of their names: train.csv, imagenet-train-000.tar, validation-00000-of-00128.
@@ -364,8 +367,9 @@ pub(super) fn split(root: &Path, names: &[&str]) -> Result<Option<Split>, DataEr
         return Ok(if meant { names.iter().find_map(shards) } else { None });
     };
     let splits = folders.iter().filter(|f| named(TRAIN, f) || named(VAL, f)).count();
-    let is_class =
-        splits == 1 && folders.len() > 1 && entries(split)?.iter().any(|f| f.is_file() && is_picture(f));
+    let is_class = splits == 1
+        && folders.len() > 1
+        && entries(split)?.iter().any(|f| storage::is_file(f) && is_picture(f));
     Ok((!is_class).then(|| Split::One(split.clone())))
 }
 
@@ -377,22 +381,19 @@ pub(super) fn last_name(path: &Path) -> String {
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let io = |source: io::Error| {
         let source = match source.kind() {
-            kind @ io::ErrorKind::NotFound => io::Error::new(kind, "no such folder: check how it is spelt"),
+            kind @ io::ErrorKind::NotFound if !storage::is_remote(folder) => {
+                io::Error::new(kind, "no such folder: check how it is spelt")
+            }
             _ => source,
         };
-        DataError::Io { path: folder.into(), source }
+        DataError::io(folder, source)
     };
-    if folder.is_file() {
+    if storage::is_file(folder) {
         let problem = "is a file: expected a folder with a folder a class, a list (.csv, .tsv, .txt), a .tar or .tfrecord file".into();
         return Err(DataError::Layout { path: folder.into(), problem });
     }
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if !last_name(&path).starts_with('.') {
-            paths.push(path);
-        }
-    }
+    let mut paths = storage::entries(folder).map_err(io)?;
+    paths.retain(|path| !last_name(path).starts_with('.'));
     paths.sort();
     Ok(paths)
 }

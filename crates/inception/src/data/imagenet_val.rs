@@ -10,12 +10,13 @@
 //! Classes are called like their synsets, as the folders of the training set are.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::dataset::{Dataset, Picture};
 use super::error::DataError;
 use super::mat_file::{self, Value};
+use super::storage;
 use crate::weights::imagenet;
 
 /// How many folders above the pictures are looked into.
@@ -52,8 +53,10 @@ pub(super) fn is(pictures: &[PathBuf]) -> bool {
 
 /// The pictures of `root` under their synsets.
 pub(super) fn open(root: &Path, pictures: Vec<PathBuf>, ignored: Vec<PathBuf>) -> Result<Dataset, DataError> {
-    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.into());
-    let folders: Vec<&Path> = absolute.ancestors().take(ABOVE).collect();
+    let absolute = storage::absolute(root);
+    // Above a bucket there is nothing.
+    let is_place = |folder: &&Path| storage::is_remote(folder) == storage::is_remote(root);
+    let folders: Vec<&Path> = absolute.ancestors().take_while(is_place).take(ABOVE).collect();
     let (file, classes) = classes(root, &folders)?;
     let mut named = Vec::with_capacity(pictures.len());
     for path in pictures {
@@ -74,15 +77,18 @@ pub(super) fn open(root: &Path, pictures: Vec<PathBuf>, ignored: Vec<PathBuf>) -
 
 /// The first file of classes that lies in one of `folders`, and the class of each picture by its name.
 fn classes(root: &Path, folders: &[&Path]) -> Result<(PathBuf, HashMap<String, String>), DataError> {
-    let find = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
-    if let Some((file, parse)) = FILES.iter().find_map(|(name, parse)| Some((find(name)?, parse))) {
+    for (name, parse) in FILES {
+        let Some(file) = find(folders, name)? else { continue };
         let text = read(&file)?;
         let classes = (1..).zip(text.lines()).filter_map(|(number, line)| parse(line, number)).collect();
         return Ok((file, classes));
     }
-    let find = |name: &str| find(name).or_else(|| find(&format!("{DEVKIT_FOLDER}/{name}")));
+    let find = |name: &str| match find(folders, name)? {
+        None => find(folders, &format!("{DEVKIT_FOLDER}/{name}")),
+        found => Ok(found),
+    };
     let layout = |path: &Path, problem: String| Err(DataError::Layout { path: path.into(), problem });
-    match (find(DEVKIT), find(DEVKIT_META)) {
+    match (find(DEVKIT)?, find(DEVKIT_META)?) {
         (Some(truth), Some(meta)) => {
             let classes = devkit_classes(&truth, &meta)?;
             Ok((truth, classes))
@@ -103,8 +109,20 @@ fn classes(root: &Path, folders: &[&Path]) -> Result<(PathBuf, HashMap<String, S
     }
 }
 
+/// The file of this name in the first of `folders` that has one.
+fn find(folders: &[&Path], name: &str) -> Result<Option<PathBuf>, DataError> {
+    for folder in folders {
+        let file = folder.join(name);
+        if storage::exists(&file)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
 fn read(file: &Path) -> Result<String, DataError> {
-    std::fs::read_to_string(file).map_err(|source| DataError::Io { path: file.into(), source })
+    let text = storage::read(file).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    text.map_err(|source| DataError::io(file, source))
 }
 
 /// The synset of each picture from the devkit's numbers, one a line.
@@ -128,13 +146,13 @@ fn devkit_classes(truth: &Path, meta: &Path) -> Result<HashMap<String, String>, 
 
 /// The synset of each number. Those with children are no classes, but nodes of the tree above them.
 fn devkit_synsets(meta: &Path) -> Result<HashMap<u32, String>, DataError> {
-    let io = |source| DataError::Io { path: meta.into(), source };
+    let io = |source| DataError::io(meta, source);
     let problem = |problem: String| DataError::Layout {
         path: meta.into(),
         problem: format!("{problem}; expected that of ILSVRC2012_devkit_t12.tar.gz"),
     };
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(meta).map_err(io)?;
+    let file = storage::open(meta).map_err(io)?;
     file.take(mat_file::LIMIT as u64).read_to_end(&mut bytes).map_err(io)?;
     let rows =
         mat_file::structs(&bytes, "synsets", ["ILSVRC2012_ID", "WNID", "num_children"]).map_err(problem)?;

@@ -5,14 +5,15 @@
 //! a/1.jpg,ant,train,patient-7
 //! ```
 //! Without a header a line is a path and a label, behind a comma, a semicolon, a tab or blanks. Paths are relative to the folder of the
-//! list. Pictures of one group are never on both sides of a split.
+//! list, or URLs. Pictures of one group are never on both sides of a split.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::dataset::{Dataset, Picture, Splits};
 use super::error::DataError;
 use super::folder::{Division, TRAIN, VAL};
+use super::storage;
 
 /// Names of columns, in any case.
 const PATH: &[&str] = &["path", "filename", "file", "file_name", "filepath", "image", "image_path", "img"];
@@ -36,7 +37,7 @@ pub(super) struct List {
 impl List {
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let problem = |problem: String| DataError::Layout { path: path.into(), problem };
-        let text = std::fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let text = storage::read(path).map_err(|source| DataError::io(path, source))?;
         let text = String::from_utf8(text).map_err(|e| {
             problem(format!("is not UTF-8 at byte {}: save it as UTF-8", e.utf8_error().valid_up_to()))
         })?;
@@ -65,7 +66,8 @@ impl List {
             if file.is_empty() || label.is_empty() {
                 return Err(problem(format!("line {line} has an empty path or label")));
             }
-            pictures.push((Picture::File(folder.join(file)), label.to_string()));
+            let file = place(folder, file).map_err(|what| problem(format!("line {line} {what}")))?;
+            pictures.push((Picture::File(file), label.to_string()));
             splits.extend(cell(columns[2]).map(str::to_lowercase));
             if let Some(group) = cell(columns[3]) {
                 let next = numbers.len() as u32;
@@ -73,10 +75,12 @@ impl List {
             }
         }
         // A root that is another than the list means is found at once, not picture by picture.
-        let missing =
-            |(picture, _): &(Picture, String)| matches!(picture, Picture::File(path) if !path.exists());
+        let mut some = false;
+        for (picture, _) in pictures.iter().take(100) {
+            some = some || matches!(picture, Picture::File(path) if storage::exists(path)?);
+        }
         if let Some((picture, _)) = pictures.first()
-            && pictures.iter().take(100).all(missing)
+            && !some
         {
             return Err(problem(format!(
                 "there is no {}: paths are relative to the folder of the list",
@@ -155,6 +159,19 @@ impl List {
         let learnt: Vec<bool> = train.counts().iter().map(|&count| count > 0).collect();
         let known: Vec<bool> = learnt.iter().zip(held.counts()).map(|(&learnt, n)| learnt || n > 0).collect();
         Ok((train.only(&learnt), held.only(&known)))
+    }
+}
+
+/// Where a picture of a list in `folder` lies.
+fn place(folder: &Path, file: &str) -> Result<PathBuf, String> {
+    let path = Path::new(file);
+    match storage::is_remote(path) {
+        true => Ok(path.into()),
+        // What comes from elsewhere names no files of this machine.
+        false if path.is_absolute() && storage::is_remote(folder) => {
+            Err(format!("has the path `{file}`: expected one relative to {}, or a URL", folder.display()))
+        }
+        false => Ok(folder.join(path)),
     }
 }
 

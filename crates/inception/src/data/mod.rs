@@ -6,6 +6,11 @@
 
 mod cache;
 pub mod check;
+#[cfg(feature = "cloud")]
+mod cloud;
+#[cfg(not(feature = "cloud"))]
+#[path = "no_cloud.rs"]
+mod cloud;
 mod colour;
 mod crop;
 pub mod dataset;
@@ -25,6 +30,7 @@ mod parallel;
 pub mod preprocess;
 pub mod rand_augment;
 mod sampling;
+pub(crate) mod storage;
 mod tar_files;
 mod tfrecord;
 pub mod transform;

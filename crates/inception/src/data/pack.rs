@@ -20,10 +20,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::dataset::{Dataset, Picture, Splits};
-use super::decode::decode_bytes;
+use super::decode::{decode_bytes, read};
 use super::error::DataError;
 use super::loader::{OnBad, Skipped};
-use super::parallel;
+use super::{parallel, storage};
 use crate::interrupt;
 use crate::progress::{Progress, Style};
 use crate::sheet;
@@ -111,6 +111,9 @@ pub fn pack(
 /// The folder beside `out` that becomes it.
 fn partial(data: &Path, out: &Path) -> Result<PathBuf, DataError> {
     let refuse = |problem: String| Err(DataError::Layout { path: out.into(), problem });
+    if storage::is_remote(out) {
+        return refuse("is a URL: shards are written to this machine; copy them from there".into());
+    }
     let (Some(name), Some(parent)) = (out.file_name(), out.parent()) else {
         return refuse("is no name for a new folder: give one, for example -o packed".into());
     };
@@ -196,7 +199,7 @@ fn fill_split(
         let done = || progress.advance(1, &format!("packing {name}"));
         for (sample, stored) in chunk.iter().zip(parallel::map(chunk.len(), options.threads, work, done)?) {
             let picture = &sample.picture;
-            let stored = match stored {
+            let stored = match stored? {
                 Ok(stored) => stored,
                 Err(problem) if options.on_bad == OnBad::Error => {
                     return Err(DataError::Picture { name: picture.name(), problem });
@@ -226,9 +229,17 @@ struct Stored {
     is_copy: bool,
 }
 
-/// Reads and, where it is too large or of the other format, resizes and encodes a picture; an error in words.
-fn stored(picture: &Picture, options: &Options) -> Result<Stored, String> {
-    let bytes = picture.bytes().map_err(|e| e.to_string())?;
+/// Reads a picture and makes it what goes into a shard; of a bad one why it cannot be, in words.
+fn stored(picture: &Picture, options: &Options) -> Result<Result<Stored, String>, DataError> {
+    match read(picture) {
+        Ok(bytes) => Ok(fitted(bytes, options)),
+        Err(DataError::Io { source, .. }) => Ok(Err(source.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Resizes and encodes a picture where it is too large or of the other format.
+fn fitted(bytes: Vec<u8>, options: &Options) -> Result<Stored, String> {
     let rgb = decode_bytes(&bytes, options.decoding).map_err(|e| e.to_string())?;
     let is_small = rgb.width.min(rgb.height) <= options.size;
     let is_png = Content::of(&bytes) == Content::Png;

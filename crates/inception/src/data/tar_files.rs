@@ -9,7 +9,6 @@
 //! A tar file is listed once, its pictures are read from where they lie.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Take};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::dataset::{Dataset, Picture};
 use super::error::DataError;
 use super::folder::is_picture;
 use super::pack::CLASSES;
+use super::storage;
 
 /// Longest label that is read.
 const LABEL: u64 = 1 << 20;
@@ -32,7 +32,7 @@ pub(super) fn open(root: &Path, files: &[PathBuf]) -> Result<Dataset, DataError>
     let (mut pictures, mut ignored) = (Vec::new(), Vec::new());
     for path in files {
         let mut archive = Archive { path: path.as_path().into(), members: Vec::new() };
-        archive.list(0, u64::MAX, "").map_err(|source| DataError::Io { path: path.clone(), source })?;
+        archive.list(0, u64::MAX, "").map_err(|source| DataError::io(path, source))?;
         archive.give(&mut pictures, &mut ignored)?;
     }
     if pictures.is_empty() {
@@ -40,7 +40,7 @@ pub(super) fn open(root: &Path, files: &[PathBuf]) -> Result<Dataset, DataError>
         return Err(DataError::Layout { path: root.into(), problem });
     }
     let beside = files.first().and_then(|file| file.parent()).unwrap_or(Path::new(""));
-    let order = std::fs::read_to_string(beside.join(CLASSES)).unwrap_or_default();
+    let order = storage::read_beside(&beside.join(CLASSES))?;
     let order: Vec<String> = order.lines().map(str::to_string).collect();
     Ok(Dataset::named(root, pictures, ignored).in_order(order))
 }
@@ -56,26 +56,29 @@ struct Member {
     name: String,
     start: u64,
     len: u64,
+    /// Its content, if it is a label by its name: read as the archive is listed, for it lies on the way.
+    label: Option<Vec<u8>>,
 }
 
 impl Archive {
     /// Lists the tar file from `start` on, `len` bytes at most, and those inside it.
     fn list(&mut self, start: u64, len: u64, inside: &str) -> std::io::Result<()> {
-        let mut file = File::open(&self.path)?;
+        let mut file = storage::open(&self.path)?;
         file.seek(SeekFrom::Start(start))?;
         let mut archive = tar::Archive::new(Window { file: file.take(len), start });
         let mut nested = Vec::new();
         for entry in archive.entries_with_seek()? {
-            let entry = entry?;
+            let mut entry = entry?;
             if !entry.header().entry_type().is_file() {
                 continue;
             }
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let member = Member {
-                name: format!("{inside}{name}"),
-                start: start + entry.raw_file_position(),
-                len: entry.size(),
-            };
+            let (at, len) = (start + entry.raw_file_position(), entry.size());
+            let mut label = None;
+            if is_label(&name) {
+                entry.by_ref().take(LABEL).read_to_end(label.insert(Vec::new()))?;
+            }
+            let member = Member { name: format!("{inside}{name}"), start: at, len, label };
             let hidden = name.rsplit('/').next().is_some_and(|last| last.starts_with('.'));
             match is(Path::new(&name)) {
                 _ if hidden => {}
@@ -83,7 +86,7 @@ impl Archive {
                 _ => self.members.push(member),
             }
         }
-        for Member { name, start, len } in nested {
+        for Member { name, start, len, .. } in nested {
             self.list(start, len, &format!("{}/", name.trim_end_matches(".tar")))?;
         }
         Ok(())
@@ -107,7 +110,7 @@ impl Archive {
             }
         }
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        for Member { name, start, len } in self.members {
+        for Member { name, start, len, .. } in self.members {
             if !is_picture(Path::new(&name)) {
                 if labels.is_empty() {
                     ignored.push(self.path.join(&name));
@@ -133,22 +136,10 @@ impl Archive {
 
     /// The label that a member holds, if it is one.
     fn label(&self, member: &Member) -> Result<Option<String>, DataError> {
-        let extension = member.name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-        let json = extension == "json";
-        if !(json || extension == "cls" || member.name.ends_with(".cls.txt")) {
-            return Ok(None);
-        }
+        let Some(bytes) = &member.label else { return Ok(None) };
         let problem = |problem: String| DataError::Layout { path: self.path.to_path_buf(), problem };
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(member.start))?;
-            let mut bytes = Vec::new();
-            file.take(member.len.min(LABEL)).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|source| DataError::Io { path: self.path.to_path_buf(), source })?;
-        let text = if json {
-            let value: serde_json::Value = serde_json::from_slice(&bytes)
+        let text = if extension(&member.name) == "json" {
+            let value: serde_json::Value = serde_json::from_slice(bytes)
                 .map_err(|e| problem(format!("`{}` is not JSON: {e}", member.name)))?;
             let label = ["label", "class", "cls"].iter().find_map(|key| value.get(key));
             match label {
@@ -158,7 +149,7 @@ impl Archive {
                 _ => return Ok(None),
             }
         } else {
-            String::from_utf8_lossy(&bytes).trim().to_string()
+            String::from_utf8_lossy(bytes).trim().to_string()
         };
         match text.is_empty() {
             true => Err(problem(format!("`{}` is empty: expected a class", member.name))),
@@ -167,9 +158,18 @@ impl Archive {
     }
 }
 
+fn extension(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Whether a member of this name says of which class a picture is.
+fn is_label(name: &str) -> bool {
+    matches!(&*extension(name), "json" | "cls") || name.ends_with(".cls.txt")
+}
+
 /// A part of a file that is read as if it were one.
 struct Window {
-    file: Take<File>,
+    file: Take<storage::Reader>,
     start: u64,
 }
 

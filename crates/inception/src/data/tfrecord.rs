@@ -8,7 +8,6 @@
 //! gives a name.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use inception_formats::masked_crc32c;
 
 use super::dataset::{Dataset, Picture};
 use super::error::DataError;
+use super::storage;
 
 /// Longest text that is kept.
 const TEXT: u64 = 1 << 16;
@@ -37,12 +37,12 @@ pub(super) fn is(path: &Path) -> bool {
 
 /// The pictures of some shards.
 pub(super) fn open(root: &Path, files: &[PathBuf]) -> Result<Dataset, DataError> {
-    let names = names(files.first().and_then(|file| file.parent()).unwrap_or(Path::new("")));
+    let names = names(files.first().and_then(|file| file.parent()).unwrap_or(Path::new("")))?;
     let mut pictures = Vec::new();
     for path in files {
         let shard = Shard::open(path).and_then(|mut shard| shard.list(&names, &mut pictures));
         shard.map_err(|error| match error {
-            Fault::Io(source) => DataError::Io { path: path.clone(), source },
+            Fault::Io(source) => DataError::io(path, source),
             Fault::Bad(problem) => DataError::Layout { path: path.clone(), problem },
         })?;
     }
@@ -54,13 +54,13 @@ pub(super) fn open(root: &Path, files: &[PathBuf]) -> Result<Dataset, DataError>
 }
 
 /// Names of numbered classes.
-fn names(folder: &Path) -> HashMap<i64, String> {
-    let text = std::fs::read_to_string(folder.join("labels.txt")).unwrap_or_default();
+fn names(folder: &Path) -> Result<HashMap<i64, String>, DataError> {
+    let text = storage::read_beside(&folder.join("labels.txt"))?;
     let pair = |line: &str| {
         let (number, name) = line.split_once(':')?;
         Some((number.trim().parse().ok()?, name.trim().to_string()))
     };
-    text.lines().filter_map(pair).collect()
+    Ok(text.lines().filter_map(pair).collect())
 }
 
 enum Fault {
@@ -80,7 +80,7 @@ impl From<std::io::Error> for Fault {
 /// A shard that is read from its start on; large values are passed over.
 struct Shard {
     path: Arc<Path>,
-    file: BufReader<File>,
+    file: BufReader<storage::Reader>,
     at: u64,
     len: u64,
 }
@@ -97,8 +97,8 @@ struct Example {
 
 impl Shard {
     fn open(path: &Path) -> Result<Self, Fault> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
+        let file = storage::open(path)?;
+        let len = file.len()?;
         Ok(Shard { path: path.into(), file: BufReader::new(file), at: 0, len })
     }
 

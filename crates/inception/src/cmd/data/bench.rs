@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{LookArgs, counted};
 use crate::cmd::{check_seconds, stdout, workers, write_json};
 use crate::data::folder::{is_collection, list_pictures, open_single};
-use crate::data::{Cache, DataError, Dataset, Loader, OnBad, Request, Transform, shuffled};
+use crate::data::{Cache, DataError, Dataset, Loader, OnBad, Request, Transform, shuffled, storage};
 use crate::exit::Exit;
 use crate::memory;
 use crate::progress::bytes;
@@ -76,7 +76,8 @@ pub(super) fn run(args: BenchArgs) -> Result<Exit> {
 
 /// As training opens it; a folder of pictures in whatever folders will do, too, for nothing is learnt.
 fn open(root: &Path) -> Result<Dataset, DataError> {
-    match root.is_file() || is_collection(root) {
+    storage::prepare(root)?;
+    match storage::is_file(root) || is_collection(root) {
         true => open_single(root),
         false => Ok(Dataset::of_files(&list_pictures(&[root.into()])?, 1)),
     }

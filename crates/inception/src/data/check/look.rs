@@ -19,7 +19,7 @@ use super::kind::{Kind, Remark};
 use super::scan::{Entry, Role};
 use crate::data::decode::decode_bytes;
 use crate::data::folder::is_picture;
-use crate::data::{Picture, Source};
+use crate::data::{DataError, Picture, Source, storage};
 
 /// A picture of more pixels than this is huge: more than most cameras make, and slow to decode.
 const HUGE: u64 = 40_000_000;
@@ -28,8 +28,10 @@ const HUGE: u64 = 40_000_000;
 const FLAT: i32 = 8;
 
 /// What was found in a file.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Looked {
+    /// Why nothing can be said about it: that is no fault of the data, and ends the search for such.
+    pub(super) unreachable: Option<DataError>,
     /// Its size; 0 where it cannot be asked for.
     pub(super) bytes: u64,
     /// Columns and rows, upright, where it could be decoded.
@@ -70,13 +72,16 @@ pub(super) fn look(entry: &Entry, is_read: bool, options: &Options, key: Option<
     }
     looked.bytes = match &entry.picture {
         Picture::Part { len, .. } => *len,
-        Picture::File(_) | Picture::Memory { .. } => fs::metadata(&path).map_or(0, |metadata| metadata.len()),
+        Picture::File(_) | Picture::Memory { .. } => storage::size(&path).unwrap_or(0),
     };
     if entry.role == Role::Stray {
         looked.remarks.push(Remark::new(Kind::Stray, ""));
     }
     if entry.role == Role::Ignored {
-        looked.remarks.push(ignored(&path));
+        match ignored(&path) {
+            Ok(remark) => looked.remarks.push(remark),
+            Err(error) => looked.unreachable = Some(DataError::io(&path, error)),
+        }
     } else if is_read {
         picture(&entry.picture, &path, options, key, &mut looked);
     }
@@ -84,15 +89,18 @@ pub(super) fn look(entry: &Entry, is_read: bool, options: &Options, key: Option<
 }
 
 /// A file that is not read for its name; its start tells whether that is a pity.
-fn ignored(path: &Path) -> Remark {
+fn ignored(path: &Path) -> io::Result<Remark> {
     let start = || -> io::Result<Vec<u8>> {
         let mut start = Vec::new();
-        if fs::metadata(path)?.is_file() {
+        if storage::is_remote(path) {
+            start = storage::read_part(path, 0, 512)?;
+        } else if fs::metadata(path)?.is_file() {
             fs::File::open(path)?.take(512).read_to_end(&mut start)?;
         }
         Ok(start)
     };
-    match start().map(|start| Content::of(&start)) {
+    Ok(match start().map(|start| Content::of(&start)) {
+        Err(error) if storage::is_unreachable(&error) => return Err(error),
         Ok(found @ (Content::Jpeg | Content::Png)) => {
             Remark::new(Kind::IgnoredPicture, format!("{found}: rename it"))
         }
@@ -100,7 +108,7 @@ fn ignored(path: &Path) -> Remark {
             Remark::new(Kind::IgnoredPicture, format!("{found}: convert it to JPEG or PNG"))
         }
         Ok(Content::Other(_)) | Err(_) => Remark::new(Kind::Ignored, ""),
-    }
+    })
 }
 
 /// A file that training would read.
@@ -108,6 +116,10 @@ fn picture(picture: &Picture, path: &Path, options: &Options, key: Option<u64>, 
     let start = Instant::now();
     let bytes = match picture.bytes() {
         Ok(bytes) => bytes,
+        Err(error) if storage::is_unreachable(&error) => {
+            looked.unreachable = Some(DataError::io(path, error));
+            return;
+        }
         Err(error) => return looked.remarks.push(Remark::new(Kind::Unreadable, error.to_string())),
     };
     let decoded = decode_bytes(&bytes, options.how.decoding());

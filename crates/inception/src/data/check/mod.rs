@@ -75,6 +75,9 @@ pub fn check(root: &Path, options: &Options) -> Result<Report, DataError> {
     };
     let mut looked = parallel::map(entries.len(), options.threads, work, || progress.advance(1, "checking"))?;
     progress.finish();
+    if let Some(error) = looked.iter_mut().find_map(|looked| looked.unreachable.take()) {
+        return Err(error);
+    }
     for (i, remark) in twins(root, &entries, &looked) {
         looked[i].remarks.push(remark);
     }

@@ -13,7 +13,7 @@ use super::kind::Severity;
 use super::lists::{self, Cleaned};
 use super::report::Report;
 use super::scan::{self, Place};
-use crate::data::DataError;
+use crate::data::{DataError, storage};
 
 /// A file that was moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,13 @@ pub struct Fixed {
 
 /// An error where nothing could be put right, before hours are spent on finding what.
 pub fn can_fix(root: &Path, val_split: Option<f64>, seed: u64) -> Result<(), DataError> {
+    if storage::is_remote(root) {
+        let problem = format!(
+            "--fix changes files of this machine only: `inception data pack {} -o OUT --on-bad skip` writes new ones without the broken pictures",
+            root.display()
+        );
+        return Err(DataError::Layout { path: root.into(), problem });
+    }
     let scan = scan::scan(root, val_split, seed)?;
     if let Some(part) = scan.parts.iter().find(|part| part.place == Place::Archives) {
         let problem = format!(

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::kind::{Kind, Remark};
 use crate::data::folder::{self, Division, TRAIN, VAL, entries, is_picture, last_name, walk};
 use crate::data::list::{self, List};
-use crate::data::{DataError, Dataset, Picture, Sample};
+use crate::data::{DataError, Dataset, Picture, Sample, storage};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -135,6 +135,7 @@ impl Part {
 
 /// Lists `root`; an error only if it cannot be listed at all.
 pub(super) fn scan(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Scan, DataError> {
+    storage::prepare(root)?;
     let mut folders = Vec::new();
     let found = [(Split::Train, folder::split(root, TRAIN)?), (Split::Val, folder::split(root, VAL)?)];
     let mut parts: Vec<Part> = found
@@ -142,7 +143,7 @@ pub(super) fn scan(root: &Path, val_split: Option<f64>, seed: u64) -> Result<Sca
         .filter_map(|(split, place)| Some(named_part(split, place?, &mut folders)))
         .collect();
     if parts.is_empty() {
-        parts = match list::is(root) && root.is_file() {
+        parts = match list::is(root) && storage::is_file(root) {
             true => list_parts(root, &mut folders),
             false => vec![named_part(Split::Train, folder::Split::One(root.into()), &mut folders)],
         };
@@ -161,7 +162,7 @@ fn named_part(split: Split, place: folder::Split, folders: &mut Vec<(PathBuf, Re
     if !folder::is_collection(&first) {
         return part(split, first, folders);
     }
-    let archives: Vec<PathBuf> = match first.is_dir() {
+    let archives: Vec<PathBuf> = match storage::is_dir(&first) {
         true => {
             entries(&first).unwrap_or_default().into_iter().filter(|file| folder::is_archive(file)).collect()
         }
@@ -169,7 +170,7 @@ fn named_part(split: Split, place: folder::Split, folders: &mut Vec<(PathBuf, Re
     };
     let kind = match archives.is_empty() {
         false => Place::Archives,
-        true if first.is_file() => Place::List(first.clone()),
+        true if storage::is_file(&first) => Place::List(first.clone()),
         true => Place::Folder,
     };
     match place.open() {
@@ -232,7 +233,7 @@ fn part(split: Split, root: PathBuf, folders: &mut Vec<(PathBuf, Remark)>) -> Pa
         }
     };
     for path in listed {
-        if !path.is_dir() {
+        if !storage::is_dir(&path) {
             let role = if is_picture(&path) { Role::Stray } else { Role::Ignored };
             part.entries.push(Entry {
                 picture: Picture::File(path),

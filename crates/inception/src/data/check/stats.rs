@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::report::{ClassCount, imbalance};
 use super::scan::{Entry, Role, Split, scan};
 use super::{Options, count, flatten};
-use crate::data::decode::decode_bytes;
+use crate::data::decode::{decode_bytes, read};
 use crate::data::{DataError, parallel};
 use crate::progress::Progress;
 
@@ -110,7 +110,7 @@ pub fn stats(root: &Path, options: &Options) -> Result<Stats, DataError> {
     let work = |i: usize| facts(&entries[i].0, options, i.is_multiple_of(step));
     let facts = parallel::map(entries.len(), options.threads, work, || progress.advance(1, "reading"))?;
     progress.finish();
-
+    let facts = facts.into_iter().collect::<Result<Vec<Facts>, _>>()?;
     let classes = count(&entries, names);
     let mut class_bytes = vec![0; classes.len()];
     let mut formats: BTreeMap<String, usize> = BTreeMap::new();
@@ -147,8 +147,12 @@ pub fn stats(root: &Path, options: &Options) -> Result<Stats, DataError> {
     })
 }
 
-fn facts(entry: &Entry, options: &Options, is_measured: bool) -> Facts {
-    let bytes = entry.picture.bytes().unwrap_or_default();
+/// What can be said about a file; an error where that is up to a network.
+fn facts(entry: &Entry, options: &Options, is_measured: bool) -> Result<Facts, DataError> {
+    let bytes = match read(&entry.picture) {
+        Err(error @ DataError::Unreachable { .. }) => return Err(error),
+        read => read.unwrap_or_default(),
+    };
     let header = Header::of(&bytes);
     let format = header.map(|header| {
         let name = if Content::of(&bytes) == Content::Png { "PNG" } else { "JPEG" };
@@ -161,7 +165,7 @@ fn facts(entry: &Entry, options: &Options, is_measured: bool) -> Facts {
     };
     let size = header.map(|header| header.upright());
     let sums = if is_measured && header.is_some() { sums() } else { None };
-    Facts { bytes: bytes.len() as u64, size, format, sums }
+    Ok(Facts { bytes: bytes.len() as u64, size, format, sums })
 }
 
 impl Sums {
