@@ -395,3 +395,19 @@ fn a_folder_of_several_kinds_is_refused() {
     write(&dir, &val.to_string_lossy(), "a.png,b\n");
     assert!(message(open_splits(dir.path(), None, 1)).contains("files of several kinds for one split"));
 }
+
+/// And never takes a URL for a folder that is not there.
+#[cfg(not(feature = "cloud"))]
+#[test]
+fn a_build_without_the_feature_for_urls_says_how_to_get_one_with_it() {
+    let way = "cargo build --release --features cloud";
+    for url in ["s3://bucket/photos", "gs://bucket/a.tar", "az://box/list.csv", "https://host/val.tfrecord"] {
+        assert!(message(open_splits(Path::new(url), Some(0.1), 1)).contains(way), "{url}");
+        assert!(
+            message(open_single(Path::new(url))).starts_with(&format!("{url}: this build reads no URLs"))
+        );
+    }
+    let dir = new();
+    write(&dir, "list.csv", "path,label\ns3://bucket/1.png,ant\n");
+    assert!(message(open_single(&dir.path().join("list.csv"))).contains(way));
+}
