@@ -168,12 +168,10 @@ impl Cloud {
             }
         };
         connect::install_tls();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_all().thread_name("cloud");
         Ok(Cloud {
-            runtime: runtime
-                .thread_name("cloud")
-                .build()
-                .map_err(|e| format!("no threads to fetch with: {e}"))?,
+            runtime: runtime.build().map_err(|e| format!("no threads to fetch with: {e}"))?,
             patience: Duration::from_secs(patience),
             stores: Mutex::default(),
             silent: Mutex::default(),

@@ -73,6 +73,11 @@ impl Server {
         self.shared.rules.lock().unwrap().push(Rule { text: text.into(), act, times });
     }
 
+    /// Ends all rules.
+    pub(crate) fn behave(&self) {
+        self.shared.rules.lock().unwrap().clear();
+    }
+
     /// How many requests had `text` in their line.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.shared.seen.lock().unwrap().iter().filter(|line| line.contains(text)).count()
@@ -94,6 +99,7 @@ impl Server {
 }
 
 /// A request's line and the headers that matter.
+#[derive(Clone)]
 struct Request {
     method: String,
     path: String,
@@ -128,8 +134,8 @@ impl Request {
     }
 
     fn query(&self, key: &str) -> Option<String> {
-        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| decoded(&value.replace('+', " ")))
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| decoded(&value.replace('+', " ")))
     }
 }
 
@@ -160,7 +166,7 @@ impl Shared {
         let act = self.act(&line);
         let Answer(status, headers, body) = match act {
             Some(Act::Status(status)) => Answer(status, Vec::new(), b"<Error>of a test</Error>".into()),
-            Some(Act::Whole) => self.file(&Request { range: None, ..request_of(&request) }),
+            Some(Act::Whole) => self.file(&Request { range: None, ..request.clone() }),
             Some(Act::Changed) if request.if_match.is_some() => Answer(412, Vec::new(), Vec::new()),
             _ if request.query("list-type").is_some() => self.list(&request),
             _ => self.file(&request),
@@ -207,7 +213,7 @@ impl Shared {
             Some((start, end)) => {
                 let end = end.map_or(bytes.len(), |end| (end + 1).min(bytes.len()));
                 let range = format!("bytes {start}-{}/{}", end - 1, bytes.len());
-                Answer(206, vec![tag, ("Content-Range", range)], bytes[start..end].into())
+                Answer(206, vec![tag, ("Content-Range", range)], bytes[start..end].to_vec())
             }
         }
     }
@@ -234,17 +240,6 @@ impl Shared {
             );
         }
         Answer(200, Vec::new(), (xml + "</ListBucketResult>").into())
-    }
-}
-
-fn request_of(request: &Request) -> Request {
-    let Request { method, path, query, range, if_match } = request;
-    Request {
-        method: method.clone(),
-        path: path.clone(),
-        query: query.clone(),
-        range: *range,
-        if_match: if_match.clone(),
     }
 }
 
