@@ -137,7 +137,8 @@ pub fn spec(recipe: &Recipe, classes: usize) -> Result<Spec> {
         .net
         .clone()
         .ok_or_else(|| UsageError("no network: give one with -m, for example -m inception_v4".into()))?;
-    Ok(Spec { net, img_size: recipe.img_size, width: recipe.width, classes: Some(classes), embedding: None })
+    let spec = Spec { img_size: recipe.img_size, width: recipe.width, ..Spec::new(net) };
+    Ok(spec.classes(classes))
 }
 
 impl Run {
