@@ -23,6 +23,7 @@ fn steps_allocate_nothing_once_they_have_their_memory() {
                 weight_decay: 1e-4,
                 clip_grad: Some(1.0),
                 label_smoothing: 0.1,
+                aux_weight: 0.0,
                 bn_decay: 0.9,
                 ema_decay: Some(0.9),
                 random: [1, 2],
