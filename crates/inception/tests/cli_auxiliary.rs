@@ -56,8 +56,8 @@ fn states_hold_the_head_and_weights_to_predict_with_do_not() {
 
     // What was evaluated is what the file holds.
     let log = fs::read_to_string(file("log.jsonl")).unwrap();
-    let records = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let logged = records.filter(|record| record["kind"] == "eval").last().unwrap();
+    let mut records = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let logged = records.rfind(|record| record["kind"] == "eval").unwrap();
     let json = place.run(&["eval", "-w", "out/a/last.safetensors", "data", "--json", "-b", "3"]).expect(0);
     let found: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(found["eval_loss"], logged["eval_loss"]);
