@@ -417,7 +417,7 @@ mod tests {
         assert!(error(&[("optimizer.name", "adam")]).contains("sgd"));
         assert!(error(&[("epochs", "0")]).contains("epochs is 0: expected at least 1"));
         assert!(error(&[("label_smoothing", "1.5")]).contains("label_smoothing is 1.5"));
-        assert!(error(&[("aux_weight", "-0.4")]).contains("aux_weight is -0.4: expected 0 to 10"));
+        assert!(error(&[("aux_weight", "-0.5")]).contains("aux_weight is -0.5: expected 0 to 10"));
         assert!(error(&[("train.brightness", "inf")]).contains("train.brightness is inf: expected 0 to 10"));
         assert!(error(&[("clip_grad", "inf")]).contains("clip_grad is inf"));
         assert!(error(&[("optimizer.betas", "[0.9, 1.5]")]).contains("expected 0 to below 1 each"));
