@@ -263,7 +263,7 @@ impl Run {
                 self.folder.path().display()
             );
         }
-        let graph = self.engine.graph();
+        let graph = self.engine.graph().without_aux();
         Ok(Summary {
             net: self.metadata.net.clone(),
             parameters: graph.parameter_count(),
