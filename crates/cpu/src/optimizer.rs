@@ -268,6 +268,7 @@ mod tests {
                 weight_decay: 0.0,
                 clip_grad: None,
                 label_smoothing: 0.0,
+                aux_weight: 0.0,
                 bn_decay: 0.9,
                 ema_decay: None,
                 random: [0, 0],

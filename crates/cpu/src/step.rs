@@ -47,6 +47,8 @@ pub struct StepOptions {
     pub clip_grad: Option<f32>,
     /// ε of `(1 − ε)·onehot + ε/classes`.
     pub label_smoothing: f32,
+    /// Factor of the auxiliary head's loss, which is added to that of the network; of no effect where the graph has no head.
+    pub aux_weight: f32,
     /// Decay of batch norm's running statistics, `s ← decay·s + (1 − decay)·batch`.
     pub bn_decay: f32,
     /// Decay of the moving average of all weights and statistics at this step; `None` keeps no average.
@@ -78,7 +80,8 @@ impl StepOptions {
 /// What one training step reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// Mean cross-entropy over the batch, label smoothing included, weight decay not.
+    /// Mean cross-entropy over the batch, label smoothing included, weight decay not; with an auxiliary head the sum of that of
+    /// the logits and [`StepOptions::aux_weight`] times that of the head's.
     pub loss: f32,
     /// Pictures whose largest logit was their label's.
     pub correct: usize,

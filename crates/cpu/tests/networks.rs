@@ -1,6 +1,7 @@
 //! Whole networks against a naive `f64` executor: logits, the loss, every gradient. The executor's gradients are held
 //! against finite differences of its loss.
 
+mod auxiliary;
 mod common;
 mod tuning;
 
@@ -25,6 +26,7 @@ fn options() -> StepOptions {
         weight_decay: 0.0,
         clip_grad: None,
         label_smoothing: 0.1,
+        aux_weight: common::AUX_WEIGHT,
         bn_decay: 0.9,
         ema_decay: None,
         random: RANDOM,
@@ -118,9 +120,13 @@ impl Bench {
     }
 
     fn seeded(net: &str, width: f64, pictures: usize, seed: u64) -> Self {
-        let graph = build(&Spec::new(net).img_size(75).width(width).classes(5)).expect("a valid network");
+        Self::of(&Spec::new(net).img_size(75).width(width).classes(5), pictures, seed)
+    }
+
+    fn of(spec: &Spec, pictures: usize, seed: u64) -> Self {
+        let graph = build(spec).expect("a valid network");
         let labels = [0, 3, 1, 4, 2].into_iter().cycle().take(pictures).collect();
-        let pixels = common::pictures(pictures, 75, seed + 1);
+        let pixels = common::pictures(pictures, graph.img_size(), seed + 1);
         Bench { weights: mostly_open(&graph, seed), pixels, labels, graph }
     }
 
@@ -168,25 +174,27 @@ fn norm(values: &[f64]) -> f64 {
 /// largest network has 700, so an error of 1e-4 in one of them shows.
 #[test]
 fn the_reference_gradient_matches_finite_differences() {
-    for net in NETWORKS {
-        let bench = Bench::new(net.name, 0.06, 4);
-        let (_, gradient) = bench.expected();
-        for seed in 0..2 {
-            let random = &mut stream(&[seed]);
-            let part = |g: &Vec<f64>| -> Vec<f64> {
-                let (size, len) = (norm(g), (g.len() as f64).sqrt());
-                // What is not trainable, and a bias that a batch norm takes out.
-                let still = size < 1e-12;
-                let mut across = || random.random_range(-1.7..1.7) / len;
-                g.iter().map(|g| if still { 0.0 } else { (g / size + across()) / size }).collect()
-            };
-            let mut direction: Vec<Vec<f64>> = gradient.iter().map(part).collect();
-            let length = norm(&direction.concat());
-            direction.iter_mut().flatten().for_each(|d| *d /= length);
-            let along: f64 = direction.concat().iter().zip(gradient.concat()).map(|(a, b)| a * b).sum();
-            let slope = bench.slope(&direction);
-            assert!((along / slope - 1.0).abs() < 1e-7, "{}: {along} instead of {slope}", net.name);
-        }
+    NETWORKS.iter().for_each(|net| assert_slopes(net.name, &Bench::new(net.name, 0.06, 4)));
+}
+
+/// In two such directions the loss rises as the reference's gradient says.
+fn assert_slopes(what: &str, bench: &Bench) {
+    let (_, gradient) = bench.expected();
+    for seed in 0..2 {
+        let random = &mut stream(&[seed]);
+        let part = |g: &Vec<f64>| -> Vec<f64> {
+            let (size, len) = (norm(g), (g.len() as f64).sqrt());
+            // What is not trainable, and a bias that a batch norm takes out.
+            let still = size < 1e-12;
+            let mut across = || random.random_range(-1.7..1.7) / len;
+            g.iter().map(|g| if still { 0.0 } else { (g / size + across()) / size }).collect()
+        };
+        let mut direction: Vec<Vec<f64>> = gradient.iter().map(part).collect();
+        let length = norm(&direction.concat());
+        direction.iter_mut().flatten().for_each(|d| *d /= length);
+        let along: f64 = direction.concat().iter().zip(gradient.concat()).map(|(a, b)| a * b).sum();
+        let slope = bench.slope(&direction);
+        assert!((along / slope - 1.0).abs() < 1e-7, "{what}: {along} instead of {slope}");
     }
 }
 
@@ -274,8 +282,8 @@ fn trained(
         let micro_batch = NonZeroUsize::new(micro_batch);
         let options =
             StepOptions { lr: 0.01, random: [1, step], ema_decay: Some(0.5), micro_batch, ..options() };
-        let labels = [0, 1, 2, 3, 4, 0];
-        report = Some(trainer.step(&pictures(6, 75, step), &labels, &options).expect("finite"));
+        let (labels, side) = ([0, 1, 2, 3, 4, 0], graph.img_size());
+        report = Some(trainer.step(&pictures(6, side, step), &labels, &options).expect("finite"));
     }
     let average = &trainer.average().expect("kept").data;
     let bits = trainer.weights().data.iter().chain(average).map(|v| v.to_bits()).collect();

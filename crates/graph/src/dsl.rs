@@ -83,10 +83,9 @@ impl Net {
         let shape = Shape { h: img_size, w: img_size, c: 3 };
         let input = Node { name: "input".into(), op: Op::Input, inputs: Vec::new(), shape };
         let width = spec.width;
-        (
-            Net { graph: Graph { spec, nodes: vec![input], outputs: Vec::new() }, width, failed: None },
-            NodeId(0),
-        )
+        let (nodes, outputs, deviations) = (vec![input], Vec::new(), Vec::new());
+        let graph = Graph { spec, nodes, outputs, aux_logits: None, deviations };
+        (Net { graph, width, failed: None }, NodeId(0))
     }
 
     /// Ends the description: the graph, or the name of the first box for which the picture was too small.
@@ -100,6 +99,27 @@ impl Net {
     /// Names the output at `tap`.
     pub(crate) fn output(&mut self, name: &str, tap: Tap) {
         self.graph.outputs.push((name.into(), tap));
+    }
+
+    /// Says that the auxiliary logits are those at `tap`.
+    pub(crate) fn aux_output(&mut self, tap: Tap) {
+        self.graph.aux_logits = Some(tap);
+    }
+
+    /// Whether the auxiliary head is asked for.
+    pub(crate) fn wants_aux(&self) -> bool {
+        self.graph.spec.aux
+    }
+
+    /// The kernel of the box at `tap` starts from a normal distribution of this standard deviation, cut at two of them.
+    pub(crate) fn start_from(&mut self, tap: Tap, deviation: f32) {
+        self.graph.deviations.push((tap, deviation));
+    }
+
+    /// Rows and columns at `tap`.
+    pub(crate) fn grid(&self, tap: Tap) -> [usize; 2] {
+        let shape = self.graph.node(tap).shape;
+        [shape.h, shape.w]
     }
 
     /// Channels at `tap`.

@@ -1,5 +1,7 @@
 //! What can be wrong with a request for a network.
 
+use crate::graph::AUX_LOGITS;
+
 /// Why a network cannot be built. Each message says what to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphError {
@@ -44,10 +46,13 @@ impl std::fmt::Display for GraphError {
                 crate::NETWORKS.iter().try_for_each(|n| write!(f, " {}", n.name))?;
                 write!(f, ")")
             }
-            GraphError::TooSmall { net, img_size, node, smallest } => write!(
-                f,
-                "input size {img_size} is too small for {net}: no window fits at `{node}`; the smallest input size is {smallest}"
-            ),
+            GraphError::TooSmall { net, img_size, node, smallest } => {
+                let head = if node.starts_with(AUX_LOGITS) { " with its auxiliary head" } else { "" };
+                write!(
+                    f,
+                    "input size {img_size} is too small for {net}{head}: no window fits at `{node}`; the smallest input size is {smallest}"
+                )
+            }
             GraphError::OutOfRange { what, found, expected } => {
                 write!(f, "{what} {found} is out of range: expected {expected}")
             }

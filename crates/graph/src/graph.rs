@@ -16,12 +16,15 @@ pub struct Spec {
     /// Values of the embedding of a network that ends in one; its own where `None`. Others have no use for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding: Option<usize>,
+    /// With the auxiliary head of training, where the network has one and a classifier ([`Graph::aux_logits`] says).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aux: bool,
 }
 
 impl Spec {
     /// The network `net` as published.
     pub fn new(net: impl Into<String>) -> Self {
-        Spec { net: net.into(), img_size: None, width: 1.0, classes: None, embedding: None }
+        Spec { net: net.into(), img_size: None, width: 1.0, classes: None, embedding: None, aux: false }
     }
     /// With another input size.
     pub fn img_size(mut self, side: usize) -> Self {
@@ -41,6 +44,11 @@ impl Spec {
     /// With an embedding of `values`.
     pub fn embedding(mut self, values: usize) -> Self {
         self.embedding = Some(values);
+        self
+    }
+    /// With the auxiliary head, where the network has one.
+    pub fn aux(mut self) -> Self {
+        self.aux = true;
         self
     }
 }
@@ -106,7 +114,13 @@ pub struct Graph {
     pub(crate) spec: Spec,
     pub(crate) nodes: Vec<Node>,
     pub(crate) outputs: Vec<(String, NodeId)>,
+    pub(crate) aux_logits: Option<NodeId>,
+    /// Standard deviations of kernels that start otherwise than by the rule of [`crate::Weights::init`].
+    pub(crate) deviations: Vec<(NodeId, f32)>,
 }
+
+/// The auxiliary classifier; what leads to it has names inside this one.
+pub(crate) const AUX_LOGITS: &str = "aux_logits";
 
 impl Graph {
     /// The request that this graph answers, all defaults filled in.
@@ -144,6 +158,23 @@ impl Graph {
     /// The output called `name`.
     pub fn output(&self, name: &str) -> Option<NodeId> {
         self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)
+    }
+    /// The logits of the auxiliary head, `1 × 1 × classes`, where the network has one and it was asked for. They are none of the
+    /// outputs: training alone computes them. The head's nodes stand behind all others.
+    pub fn aux_logits(&self) -> Option<NodeId> {
+        self.aux_logits
+    }
+    /// The network without its auxiliary head. Its nodes and parameters are the first of these, in the same order.
+    pub fn without_aux(&self) -> Graph {
+        let is_head = |node: &Node| node.name.split('/').next() == Some(AUX_LOGITS);
+        let nodes: Vec<Node> = self.nodes.iter().filter(|node| !is_head(node)).cloned().collect();
+        let deviations = self.deviations.iter().copied().filter(|(id, _)| id.0 < nodes.len()).collect();
+        let spec = Spec { aux: false, ..self.spec.clone() };
+        Graph { spec, nodes, outputs: self.outputs.clone(), aux_logits: None, deviations }
+    }
+    /// The standard deviation that the kernel of `id` starts with where it is published as a number.
+    pub(crate) fn deviation(&self, id: NodeId) -> Option<f32> {
+        self.deviations.iter().find(|(of, _)| *of == id).map(|&(_, deviation)| deviation)
     }
     /// The node called `name`.
     pub fn find(&self, name: &str) -> Option<NodeId> {

@@ -14,7 +14,7 @@ mod keras;
 mod slim;
 mod torch;
 
-use crate::graph::{Graph, Node, NodeId};
+use crate::graph::{AUX_LOGITS, Graph, Node, NodeId};
 use crate::op::{After, Op};
 use crate::param::{Param, Role};
 
@@ -194,7 +194,8 @@ impl Layout {
     }
 
     /// Names and axes of all of `graph`'s parameters, in their order; `None` for a batch norm's γ that such files do not
-    /// have because it is one, and for everything where the layout has no such network.
+    /// have because it is one, for the auxiliary head, which starts anew in training, and for everything where the layout has
+    /// no such network.
     pub fn names(self, graph: &Graph) -> Vec<Option<Foreign>> {
         let family = match self {
             Layout::Slim | Layout::Facenet => Family::Slim,
@@ -219,6 +220,9 @@ impl Layout {
         };
         let named = |param: &Param| {
             let at = &boxes[param.node.0];
+            if at.block == AUX_LOGITS {
+                return None;
+            }
             match &keras {
                 Some(numbers) => numbers.foreign(at, param, family == Family::Keras3),
                 None => family.foreign(&base(at), at, param),

@@ -130,6 +130,22 @@ impl Weights {
         Weights { params, starts, data: vec![0.0; total] }
     }
 
+    /// The values of `graph`'s parameters, which are the first of these: those of a network without its auxiliary head.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn first_of(&self, graph: &Graph) -> Self {
+        let mut first = Weights::zeros(graph);
+        assert!(
+            self.params.starts_with(&first.params),
+            "the first parameters are those of {}",
+            graph.spec().net
+        );
+        let len = first.data.len();
+        first.data.copy_from_slice(&self.data[..len]);
+        first
+    }
+
     /// Zeros in the layout of `self`.
     pub fn zeros_like(&self) -> Self {
         Weights { data: vec![0.0; self.data.len()], ..self.clone() }
@@ -137,6 +153,8 @@ impl Weights {
 
     /// Initial values: kernels in front of a ReLU from a normal distribution of variance `2 / fan-in` cut at two
     /// standard deviations (slim's `variance_scaling_initializer`), other kernels Xavier uniform, γ and variance 1, the rest 0.
+    /// Kernels of an auxiliary head whose standard deviation is published have that, cut likewise. The head's values are drawn
+    /// after all others, which are the same with it and without.
     pub fn init(graph: &Graph, seed: u64) -> Self {
         let mut weights = Weights::zeros(graph);
         for i in 0..weights.params.len() {
@@ -146,18 +164,21 @@ impl Weights {
             let rectified = matches!(graph.node(node).op, Op::Conv { after: After::BnRelu, .. });
             let random = &mut stream(&[seed, i as u64]);
             let values = weights.get_mut(i);
-            match role {
-                Role::Weight if rectified => {
+            match (role, graph.deviation(node)) {
+                (Role::Weight, Some(deviation)) => {
+                    values.fill_with(|| deviation * truncated_normal(random));
+                }
+                (Role::Weight, None) if rectified => {
                     // Cutting at two deviations leaves a standard deviation of 0.8796.
                     let deviation = (2.0 / fan_in as f32).sqrt() / 0.879_625_7;
                     values.fill_with(|| deviation * truncated_normal(random));
                 }
-                Role::Weight => {
+                (Role::Weight, None) => {
                     let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
                     values.fill_with(|| random.random_range(-limit..limit));
                 }
-                Role::Gamma | Role::Variance => values.fill(1.0),
-                Role::Bias | Role::Beta | Role::Mean => {}
+                (Role::Gamma | Role::Variance, _) => values.fill(1.0),
+                (Role::Bias | Role::Beta | Role::Mean, _) => {}
             }
         }
         weights

@@ -74,9 +74,10 @@ pub fn largest_batch(
     most: usize,
 ) -> Option<usize> {
     let allowed = (allowed as f64 * FILLED) as usize;
+    let evaluated = graph.without_aux();
     let fits = |batch: usize| {
         let needs = TrainNeeds::of(graph, device, batch, keep);
-        of_run(&needs, &Needs::of(graph, device, batch), optimizer, average) <= allowed
+        of_run(&needs, &Needs::of(&evaluated, device, batch), optimizer, average) <= allowed
     };
     let (mut low, mut high) = (1, 2);
     // Up in doubles, then between the last two.

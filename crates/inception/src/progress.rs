@@ -21,7 +21,7 @@ use board::{Board, Phase};
 use dashboard::Dashboard;
 pub use terminal::{say, say_error};
 use units::rate;
-pub use units::{blocks, bytes, duration};
+pub use units::{blocks, bytes, counted, duration};
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -118,6 +118,7 @@ pub struct Recipe {
     pub batch_size: usize,
     pub micro_batch: usize,
     pub seed: u64,
+    pub aux_weight: f32,
     pub label_smoothing: f32,
     pub weight_decay: f32,
     pub clip_grad: f32,
@@ -239,6 +240,7 @@ impl Recipe {
 const RULES: &[(&str, Bound<f64>, Bound<f64>, &str)] = &[
     ("epochs", Included(1.0), Unbounded, ""),
     ("batch_size", Included(2.0), Unbounded, " (batch norm needs several pictures)"),
+    ("aux_weight", Included(0.0), Included(10.0), " (0 trains without an auxiliary head)"),
     ("label_smoothing", Included(0.0), Excluded(1.0), ""),
     ("weight_decay", Included(0.0), Included(1.0), ""),
     ("clip_grad", Included(0.0), Excluded(f64::INFINITY), " (0 clips nothing)"),
@@ -376,6 +378,7 @@ mod tests {
             engine::Optimizer::RmsPropTf { decay: 0.9, momentum: 0.9, epsilon: 1.0 }
         );
         assert_eq!((paper.schedule.lr, paper.clip_grad, paper.ema_decay), (0.045, 2.0, 0.9999));
+        assert_eq!((paper.aux_weight, small.aux_weight), (0.4, 0.0));
         assert_eq!(paper.train.flip, small.train.flip, "what a recipe leaves out is small's");
         let set = sets(&[
             ("epochs", "3"),
@@ -414,6 +417,7 @@ mod tests {
         assert!(error(&[("optimizer.name", "adam")]).contains("sgd"));
         assert!(error(&[("epochs", "0")]).contains("epochs is 0: expected at least 1"));
         assert!(error(&[("label_smoothing", "1.5")]).contains("label_smoothing is 1.5"));
+        assert!(error(&[("aux_weight", "-0.5")]).contains("aux_weight is -0.5: expected 0 to 10"));
         assert!(error(&[("train.brightness", "inf")]).contains("train.brightness is inf: expected 0 to 10"));
         assert!(error(&[("clip_grad", "inf")]).contains("clip_grad is inf"));
         assert!(error(&[("optimizer.betas", "[0.9, 1.5]")]).contains("expected 0 to below 1 each"));

@@ -131,13 +131,15 @@ enum Trained {
     RolledBack,
 }
 
-/// The network that a recipe asks for, with `classes` outputs.
+/// The network that a recipe asks for, with `classes` outputs, and with its auxiliary head where the head's loss counts.
 pub fn spec(recipe: &Recipe, classes: usize) -> Result<Spec> {
     let net = recipe
         .net
         .clone()
         .ok_or_else(|| UsageError("no network: give one with -m, for example -m inception_v4".into()))?;
-    Ok(Spec { net, img_size: recipe.img_size, width: recipe.width, classes: Some(classes), embedding: None })
+    let (img_size, width, aux) = (recipe.img_size, recipe.width, recipe.aux_weight > 0.0);
+    let spec = Spec { img_size, width, aux, ..Spec::new(net) };
+    Ok(spec.classes(classes))
 }
 
 impl Run {
@@ -282,7 +284,9 @@ impl Run {
                     return Ok(Trained::RolledBack);
                 }
             };
-            let guessing = (self.engine.graph().classes() as f32).ln().max(1.0);
+            let graph = self.engine.graph();
+            let losses = 1.0 + graph.aux_logits().map_or(0.0, |_| options.aux_weight);
+            let guessing = losses * (graph.classes() as f32).ln().max(1.0);
             self.at.exploding = if taken.loss > EXPLODED * guessing { self.at.exploding + 1 } else { 0 };
             if self.at.exploding == EXPLODED_STEPS {
                 self.roll_back(&Trouble::Exploding(taken.loss), &batch.indices)?;
@@ -379,7 +383,8 @@ impl Run {
     }
 
     fn step_options(&self) -> StepOptions {
-        let Recipe { weight_decay, clip_grad, label_smoothing, bn_decay, ema_decay, seed, .. } = self.recipe;
+        let Recipe { weight_decay, clip_grad, label_smoothing, aux_weight, .. } = self.recipe;
+        let Recipe { bn_decay, ema_decay, seed, .. } = self.recipe;
         // TensorFlow's warm-up of a moving average; batch norm's running statistics need it as much, or evaluation of
         // the first epochs meets statistics that are still half their initial values, layer upon layer.
         let step = self.at.step;
@@ -390,6 +395,7 @@ impl Run {
             weight_decay,
             clip_grad: (clip_grad > 0.0).then_some(clip_grad),
             label_smoothing,
+            aux_weight,
             bn_decay: bn_decay.min(early),
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, step as u64],

@@ -295,3 +295,31 @@ fn stats_are_the_pictures() {
     assert!(text.contains("mean  0.6667  0.0000  0.2000") && text.contains("cannot be read"), "{text}");
     assert_eq!(run(&["--json", "-j", "1"]).expect(0), run(&["--json", "-j", "3"]).expect(0));
 }
+
+#[test]
+fn the_rate_of_pictures_is_measured_for_folders_of_any_kind() {
+    let place = place();
+    let run = |data: &str, more: &[&str]| {
+        let args = ["data", "bench", data, "--img-size", "32", "-b", "4"];
+        let seconds: &[&str] =
+            if more.iter().any(|arg| arg.starts_with("--seconds")) { &[] } else { &["--seconds=0.05"] };
+        place.run(&[&args[..], seconds, more].concat())
+    };
+    let found: Value = serde_json::from_str(&run("data", &["--json", "-j", "2"]).expect(0)).unwrap();
+    assert_eq!(
+        (&found["pictures"], &found["workers"], &found["img_size"]),
+        (&12.into(), &2.into(), &32.into())
+    );
+    let [rate, each, measured] =
+        ["images_per_second", "ms_per_image", "measured"].map(|key| found[key].as_f64().unwrap());
+    assert!((rate * each / 2000.0 - 1.0).abs() < 1e-9 && measured >= 4.0, "{found}");
+    // Pictures that lie in no class folder will do.
+    let text = run("data/train/ant", &["--recipe", "small", "-j", "1"]).expect(0);
+    assert!(text.contains("images/s") && text.contains("at 32 px, recipe small, 1 thread"), "{text}");
+    run("data", &["--recipe", "smal"]).fails(1, "no recipe `smal`");
+    run("data", &["--seconds=0"]).fails(2, "--seconds 0");
+    write(&place, "data/val/bee/half.jpg", b"");
+    run("data", &[]).fails(65, "half.jpg");
+    let ended = run("data", &[]);
+    assert!(ended.stderr.contains("`inception data check` finds the rest"), "{}", ended.stderr);
+}

@@ -162,7 +162,7 @@ fn a_link_to_nothing_is_left_out() {
     let all = ["--set", "batch_size=9"];
     train(&place, &[&all[..], &["--experiment", "stops"]].concat()).fails(1, "gone.jpg");
     let ended = train(&place, &[&all[..], &["--experiment", "skips", "--on-bad", "skip"]].concat());
-    assert!(ended.stderr.contains("1 pictures could not be read"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 picture could not be read"), "{}", ended.stderr);
     ended.expect(0);
 }
 

@@ -62,6 +62,7 @@ impl Options {
             weight_decay: self.weight_decay,
             clip_grad: Some(self.clip_grad),
             label_smoothing: self.label_smoothing,
+            aux_weight: 0.0,
             bn_decay: self.bn_decay,
             ema_decay: Some(self.ema_decay),
             random,

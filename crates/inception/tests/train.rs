@@ -132,6 +132,7 @@ fn the_loop_asks_for_what_the_recipe_says() {
     assert_eq!(asked.len(), 4 * 5, "42 pictures are five whole batches of 8");
     for (step, (indices, options)) in asked.iter().enumerate() {
         assert_eq!(indices.len(), 8);
+        assert_eq!(options.aux_weight, 0.0);
         assert_eq!(options.lr, recipe.schedule.lr(step, 5, 20) as f32);
         let early = (1.0 + step as f32) / (10.0 + step as f32);
         assert_eq!(options.ema_decay, Some(early.min(0.5)));
@@ -410,6 +411,7 @@ fn every_network_overfits_32_pictures() {
             weight_decay: 0.0,
             clip_grad: Some(10.0),
             label_smoothing: 0.0,
+            aux_weight: 0.0,
             bn_decay: 0.8,
             ema_decay: None,
             random: [1, step],

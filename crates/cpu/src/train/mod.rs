@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! forward     y = conv(x);  batch mean and variance of y;  a = relu(scale·y + shift)
-//! loss        softmax cross-entropy with smoothed labels
+//! loss        softmax cross-entropy with smoothed labels; that of the auxiliary head, where there is one, in its share
 //! backward    nodes in reverse; the first reader of an activation writes its gradient, later ones add
 //! update      global norm; then weight decay, clipping, optimizer and moving average in one pass
 //! ```
@@ -289,8 +289,8 @@ impl Trainer {
         let program = self.prepare(group.targets.len());
         let mut loss = Loss::default();
         for step in &program.steps {
-            if let Some(found) = self.take(step, group) {
-                loss = found;
+            if let Some(part) = self.take(step, group) {
+                loss = Loss { sum: loss.sum + part.sum, correct: loss.correct + part.correct };
                 if !loss.sum.is_finite() {
                     return Err(self.first_not_finite(&program, group));
                 }
@@ -321,7 +321,7 @@ impl Trainer {
         self.programs[self.programs.len() - 1].clone()
     }
 
-    /// Takes one step of a program; [`Work::Loss`] has a loss.
+    /// Takes one step of a program; [`Work::Loss`] has a loss, or the auxiliary head's part of it.
     fn take(&mut self, step: &Step, group: &Group) -> Option<Loss> {
         match step.work {
             Work::Forward => self.forward(step, group),
@@ -330,8 +330,13 @@ impl Trainer {
             Work::Backward => self.backward(step, group),
             Work::Loss => {
                 let [_, _, a, _, g, ..] = split(&mut self.memory, step);
-                let smoothing = group.options.label_smoothing;
-                return Some(cross_entropy(a, &group.targets, smoothing, group.batch, g));
+                let StepOptions { label_smoothing, aux_weight, .. } = *group.options;
+                let loss = cross_entropy(a, &group.targets, label_smoothing, group.batch, g);
+                if step.id == self.logits {
+                    return Some(loss);
+                }
+                g.iter_mut().for_each(|g| *g *= aux_weight);
+                return Some(Loss { sum: f64::from(aux_weight) * loss.sum, correct: 0 });
             }
         }
         None

@@ -23,7 +23,7 @@ use crate::layout::Layout;
 pub(crate) enum Work {
     /// Computes its output.
     Forward,
-    /// The loss and the gradient of the logits.
+    /// The loss and the gradient of the logits, or of the auxiliary ones.
     Loss,
     /// Computes its activation again from what was kept of it.
     Restore,
@@ -121,12 +121,12 @@ impl Program {
     /// The steps of `task` for `n` pictures. `scratch` says how much a step needs besides its operands.
     pub(crate) fn new(task: &Task, n: usize, scratch: &dyn Fn(Work, NodeId) -> usize) -> Self {
         let Task { graph, layout, logits, keep, .. } = *task;
-        let end = logits.0 + 1;
+        let end = end(graph, logits);
         let build = |cuts: &Cuts| Builder::new(task, n, scratch).run(cuts);
         let mut best = build(&vec![vec![end]]);
         if keep == Keep::Checkpoints {
             // The fewest values at a time, and among plans alike the fewest steps: every size of segments, in groups or not.
-            let cuts = cuts(graph, layout, end);
+            let cuts = cuts(graph, layout, logits);
             let total: usize = (0..end).map(|id| graph.node(NodeId(id)).shape.len()).sum();
             for size in std::iter::successors(Some(total / 2), |size| Some(size * 2 / 3)).take(14) {
                 let segments = segments(graph, &cuts, end, size);
@@ -141,19 +141,31 @@ impl Program {
         best.program()
     }
 
-    /// Steps up to the loss.
+    /// Steps up to the first loss.
     pub(crate) fn forward(&self) -> usize {
         self.steps.iter().position(|step| step.work == Work::Loss).expect("there is a loss")
     }
 }
 
-/// Positions behind a step through which one activation passes, complete.
-fn cuts(graph: &Graph, layout: &Layout, end: usize) -> Vec<usize> {
+/// The nodes that a loss reads: the logits, and those of the auxiliary head.
+fn answers(graph: &Graph, logits: NodeId) -> impl Iterator<Item = NodeId> {
+    std::iter::once(logits).chain(graph.aux_logits())
+}
+
+/// The position behind all of them.
+fn end(graph: &Graph, logits: NodeId) -> usize {
+    answers(graph, logits).map(|id| id.0 + 1).max().expect("there are logits")
+}
+
+/// Positions behind a step through which one activation passes, complete. An answer passes all behind it, for the losses come
+/// last; so there are none between what the auxiliary head reads, which passes as well, and the end.
+fn cuts(graph: &Graph, layout: &Layout, logits: NodeId) -> Vec<usize> {
+    let end = end(graph, logits);
     let buffer = |id: NodeId| layout.place(layout.fused(id).unwrap_or(id)).buffer;
     let buffers = layout.sizes().len();
     let (mut first, mut last_write, mut last) =
         (vec![usize::MAX; buffers], vec![0; buffers], vec![0; buffers]);
-    let counts = writers(graph, NodeId(end - 1));
+    let counts = writers(graph, logits);
     for id in (0..end).map(NodeId).filter(|id| counts[id.0]) {
         let b = buffer(id);
         first[b] = first[b].min(id.0);
@@ -163,6 +175,7 @@ fn cuts(graph: &Graph, layout: &Layout, end: usize) -> Vec<usize> {
             last[b] = last[b].max(id.0);
         }
     }
+    answers(graph, logits).for_each(|id| last[buffer(id)] = end);
     let passes = |p: usize| {
         let mut across = (0..buffers).filter(|&b| first[b] < p && last[b].max(last_write[b]) >= p);
         match (across.next(), across.next()) {
@@ -187,11 +200,11 @@ fn segments(graph: &Graph, cuts: &[usize], end: usize, size: usize) -> Vec<usize
     ends
 }
 
-/// For each node whether it has a forward step: `logits` depend on it, and it writes something itself.
+/// For each node whether it has a forward step: an answer depends on it, and it writes something itself.
 fn writers(graph: &Graph, logits: NodeId) -> Vec<bool> {
     let mut needed = vec![false; graph.nodes().len()];
-    needed[logits.0] = true;
-    for id in graph.ids().rev().filter(|id| id.0 <= logits.0) {
+    answers(graph, logits).for_each(|id| needed[id.0] = true);
+    for id in graph.ids().rev() {
         if needed[id.0] {
             graph.node(id).inputs.iter().for_each(|input| needed[input.0] = true);
         }
@@ -227,6 +240,8 @@ struct Builder<'a> {
     graph: &'a Graph,
     layout: &'a Layout,
     logits: NodeId,
+    /// The position behind the last answer.
+    end: usize,
     reaches: &'a [bool],
     n: usize,
     scratch: &'a dyn Fn(Work, NodeId) -> usize,
@@ -259,6 +274,7 @@ impl<'a> Builder<'a> {
             graph,
             layout,
             logits,
+            end: end(graph, logits),
             reaches,
             n,
             scratch,
@@ -295,8 +311,8 @@ impl<'a> Builder<'a> {
             for (i, &end) in group.iter().enumerate().rev() {
                 let start = if i == 0 { first } else { group[i - 1] };
                 self.forward(start..end, true);
-                if end == self.logits.0 + 1 {
-                    self.loss();
+                if end == self.end {
+                    answers(self.graph, self.logits).for_each(|id| self.loss(id));
                 }
                 self.backward(start..end);
             }
@@ -414,8 +430,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn loss(&mut self) {
-        let (id, buffer) = (self.logits, self.buffer(self.logits));
+    /// The loss of the answer `id`.
+    fn loss(&mut self, id: NodeId) {
+        let buffer = self.buffer(id);
         let a = self.activations[buffer];
         self.gradients[buffer] = Some(self.value(self.layout.sizes()[buffer] * self.n));
         self.push(Work::Loss, id, false, Operands { a, g: self.gradients[buffer], ..Operands::default() });
@@ -425,7 +442,7 @@ impl<'a> Builder<'a> {
     fn backward(&mut self, nodes: Range<usize>) {
         let last = self.last(&nodes);
         // Activations at the ends of a segment are there anyway.
-        let ends_here = nodes.end <= self.logits.0;
+        let ends_here = nodes.end < self.end;
         for id in nodes.clone().rev().map(NodeId) {
             let held = |buffer: usize, builder: &Self| {
                 builder.writers[buffer].iter().all(|id| id.0 < nodes.start) || ends_here && buffer == last

@@ -2,7 +2,7 @@
 //! of the loss.
 //!
 //! ```text
-//! d[logits] = gradient of the cross-entropy
+//! d[logits] = gradient of the cross-entropy, in the share of its loss
 //! nodes in reverse: d[input] += (∂node/∂input)ᵀ · d[node];  gradient of a parameter = (∂node/∂parameter)ᵀ · d[node]
 //! ```
 //! Every activation has a gradient of its own and every one is added up from zero: neither places inside a concat nor an
@@ -14,7 +14,7 @@ use inception_kernels::reference::{
     Window, avg_pool, batch_norm_grad, conv, conv_grad, cross_entropy, max_pool,
 };
 
-/// Gradient of the smoothed cross-entropy of the output `logits` in the layout of `params`, zero for what is not trainable;
+/// Gradient of [`super::loss`] in the layout of `params`, zero for what is not trainable;
 /// `values` are [`super::forward`]'s in training,
 /// with so many pictures of the batch `before` these.
 pub(crate) fn gradient(
@@ -31,10 +31,11 @@ pub(crate) fn gradient(
     let find = |id: NodeId, role: Role| {
         described.iter().position(|p| p.node == id && p.role == role).expect("has this parameter")
     };
-    let logits = graph.output("logits").expect("has a classifier");
-    d[logits.0] = cross_entropy(&values[logits.0], labels, smoothing).1;
-    // What lies behind the logits has no gradient.
-    for id in (0..=logits.0).rev().map(NodeId) {
+    for (id, factor) in super::answers(graph) {
+        d[id.0] = cross_entropy(&values[id.0], labels, smoothing).1;
+        d[id.0].iter_mut().for_each(|g| *g *= factor);
+    }
+    for id in graph.ids().rev() {
         let node = graph.node(id);
         let (out, mut dout) = (&values[id.0], std::mem::take(&mut d[id.0]));
         let Some(&input) = node.inputs.first() else { continue };

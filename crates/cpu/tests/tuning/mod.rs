@@ -15,6 +15,7 @@ fn options() -> StepOptions {
         weight_decay: 0.0,
         clip_grad: None,
         label_smoothing: 0.1,
+        aux_weight: 0.0,
         bn_decay: 0.9,
         ema_decay: Some(0.9),
         random: RANDOM,

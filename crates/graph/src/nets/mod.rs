@@ -1,5 +1,6 @@
 //! The networks, one figure set a file, and the table of their names.
 
+mod auxiliary;
 mod resnet_v1;
 mod resnet_v2;
 mod stem;

@@ -13,8 +13,9 @@ const REDUCTION_B: ReductionB = ([256, 384], [256, 288], [256, 288, 320]);
 /// Inception-ResNet-v2 as the paper draws it.
 pub(super) fn inception_resnet_v2(net: &mut Net, x: Tap, classes: usize) {
     let x = stem::branched(net, x);
-    let x = residual_stages(net, x, [5, 10, 5]);
+    let [half_way, x] = residual_stages(net, x, [5, 10, 5]);
     super::classifier(net, x, 0.8, classes);
+    super::auxiliary::head(net, half_way, classes, None);
 }
 
 /// The network that Google released, known to slim, Keras and timm by the same name: the sequential stem, one plain
@@ -32,13 +33,15 @@ pub(super) fn slim(net: &mut Net, x: Tap, classes: usize) {
             vec![avg_pool(3), conv(64, 1)],
         ],
     );
-    let x = residual_stages(net, x, [10, 20, 9]);
+    let [half_way, x] = residual_stages(net, x, [10, 20, 9]);
     let x = block8(net, "block8_10", x, Scale::LAST);
     let x = net.layer("conv_7b", conv(1536, 1), x);
     super::classifier(net, x, 0.8, classes);
+    super::auxiliary::head(net, half_way, classes, None);
 }
 
-fn residual_stages(net: &mut Net, mut x: Tap, [a, b, c]: [usize; 3]) -> Tap {
+/// The residual blocks and the reductions between them: the output of the last B block, and that of the last C block.
+fn residual_stages(net: &mut Net, mut x: Tap, [a, b, c]: [usize; 3]) -> [Tap; 2] {
     for i in 1..=a {
         x = block35(net, &format!("block35_{i}"), x);
     }
@@ -46,11 +49,12 @@ fn residual_stages(net: &mut Net, mut x: Tap, [a, b, c]: [usize; 3]) -> Tap {
     for i in 1..=b {
         x = block17(net, &format!("block17_{i}"), x);
     }
+    let half_way = x;
     x = reduction_b(net, x, REDUCTION_B);
     for i in 1..=c {
         x = block8(net, &format!("block8_{i}"), x, Scale::C);
     }
-    x
+    [half_way, x]
 }
 
 /// Inception-ResNet-A, Figure 16.

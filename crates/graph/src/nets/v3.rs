@@ -11,9 +11,11 @@ struct Variant {
     last_max: bool,
     /// Dropout in front of the classifier.
     keep: f32,
+    /// Whether training has an auxiliary head.
+    aux: bool,
 }
 
-const GOOGLE: Variant = Variant { count_padding: false, last_max: false, keep: 0.8 };
+const GOOGLE: Variant = Variant { count_padding: false, last_max: false, keep: 0.8, aux: true };
 
 /// Google's released network, which the paper compares against.
 pub(super) fn inception_v3(net: &mut Net, x: Tap, classes: usize) {
@@ -26,9 +28,9 @@ pub(super) fn torchvision(net: &mut Net, x: Tap, classes: usize) {
 }
 
 /// The 2015-12-05 graph, whose features the Fréchet Inception distance is defined on: the pooling branch of its last
-/// block takes the maximum.
+/// block takes the maximum. It is published without an auxiliary head.
 pub(super) fn fid(net: &mut Net, x: Tap, classes: usize) {
-    describe(net, x, classes, &Variant { last_max: true, ..GOOGLE });
+    describe(net, x, classes, &Variant { last_max: true, aux: false, ..GOOGLE });
 }
 
 fn describe(net: &mut Net, x: Tap, classes: usize, variant: &Variant) {
@@ -50,10 +52,10 @@ fn describe(net: &mut Net, x: Tap, classes: usize, variant: &Variant) {
     let x = block_b(net, "mixed_6b", x, pool(), 128);
     let x = block_b(net, "mixed_6c", x, pool(), 160);
     let x = block_b(net, "mixed_6d", x, pool(), 160);
-    let x = block_b(net, "mixed_6e", x, pool(), 192);
+    let half_way = block_b(net, "mixed_6e", x, pool(), 192);
     let x = net.branches(
         "mixed_7a",
-        x,
+        half_way,
         [
             vec![conv(192, 1), conv(320, 3).down()],
             vec![conv(192, 1), conv(192, [1, 7]), conv(192, [7, 1]), conv(192, 3).down()],
@@ -63,6 +65,9 @@ fn describe(net: &mut Net, x: Tap, classes: usize, variant: &Variant) {
     let x = block_c(net, "mixed_7b", x, pool());
     let x = block_c(net, "mixed_7c", x, if variant.last_max { max_pool(3) } else { pool() });
     super::classifier(net, x, variant.keep, classes);
+    if variant.aux {
+        super::auxiliary::head(net, half_way, classes, Some(super::auxiliary::V3));
+    }
 }
 
 impl Variant {

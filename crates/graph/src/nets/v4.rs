@@ -15,11 +15,13 @@ pub(super) fn inception_v4(net: &mut Net, x: Tap, classes: usize) {
     for letter in 'b'..='h' {
         x = inception_b(net, &format!("mixed_6{letter}"), x);
     }
+    let half_way = x;
     x = reduction_b(net, x);
     for letter in 'b'..='d' {
         x = inception_c(net, &format!("mixed_7{letter}"), x);
     }
     super::classifier(net, x, 0.8, classes);
+    super::auxiliary::head(net, half_way, classes, None);
 }
 
 /// Inception-A, Figure 4.

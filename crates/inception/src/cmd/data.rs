@@ -107,9 +107,3 @@ pub fn run(args: DataArgs) -> Result<Exit> {
         DataCommand::Bench(args) => bench::run(args),
     }
 }
-
-/// `1 picture`, `2 pictures`.
-fn counted(count: usize, thing: &str) -> String {
-    let number = inception_graph::thousands(count as u64);
-    if count == 1 { format!("{number} {thing}") } else { format!("{number} {thing}s") }
-}

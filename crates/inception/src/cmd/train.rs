@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use inception_cpu::{Device, Keep, TrainNeeds};
-use inception_graph::{Graph, build};
+use inception_graph::{Graph, Spec, build};
 
 use resume::{Begun, Resume};
 use serde_json::json;
@@ -247,7 +247,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
     let new_head = args.new_head || begun.as_ref().is_some_and(Begun::has_new_head);
     let checkpoint = weights.as_ref().map(|file| open_start(file, &args, &mut recipe)).transpose()?;
     // Names and sizes are judged before the pictures are looked at.
-    build(&spec(&recipe, 2)?)?;
+    network(&recipe, 2)?;
     let (device, keep, saving) = (args.device.device()?, args.keep(), args.saving()?);
     let root = args.data.or(args.data_dir).or_else(|| begun.as_ref()?.data());
     let root = root.ok_or_else(|| UsageError("no DATA folder".into()))?;
@@ -262,7 +262,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         splits.val = splits.val.join(&metadata.classes, |_| allow_missing)?;
     }
     describe(&splits);
-    let graph = build(&spec(&recipe, splits.train.classes.len())?)?;
+    let graph = network(&recipe, splits.train.classes.len())?;
     let start = match (&checkpoint, &weights) {
         (Some(checkpoint), Some(file)) => {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -298,14 +298,16 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
             RunDir::create(&args.output, &name, &recipe.dump(), &env)?
         }
     };
+    let evaluated = graph.without_aux();
     say(&format!(
         "{net} at {} px, width {}: {} parameters, {:.1} M MACs a picture; run folder {}",
         graph.img_size(),
         recipe.width,
-        graph.parameter_count(),
-        graph.macs() as f64 / 1e6,
+        evaluated.parameter_count(),
+        evaluated.macs() as f64 / 1e6,
         folder.path().display()
     ));
+    say_auxiliary(&recipe, &graph, start.file.is_some());
     interrupt::catch()?;
     let job = Job {
         workers: args.workers.unwrap_or(device.pool.threads()).max(1),
@@ -359,6 +361,33 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         root.display()
     ));
     Ok(Exit::Done)
+}
+
+/// The network that `recipe` asks for, with `classes` outputs.
+fn network(recipe: &Recipe, classes: usize) -> Result<Graph> {
+    let spec = spec(recipe, classes)?;
+    build(&spec).map_err(|error| match build(&Spec { aux: false, ..spec }) {
+        Ok(_) => UsageError(format!("{error}, or train without the head: --set aux_weight=0")).into(),
+        Err(error) => error.into(),
+    })
+}
+
+/// Says what an auxiliary head adds to training, or that the network has none.
+fn say_auxiliary(recipe: &Recipe, graph: &Graph, from_a_file: bool) {
+    let (net, weight) = (&graph.spec().net, recipe.aux_weight);
+    if weight == 0.0 {
+        return;
+    }
+    if graph.aux_logits().is_none() {
+        return say(&format!("{net} has no auxiliary head: aux_weight {weight} has no effect"));
+    }
+    let evaluated = graph.without_aux();
+    say(&format!(
+        "auxiliary head in training{}: {} more parameters, {:.1} M more MACs a picture; its loss counts {weight} times",
+        if from_a_file { ", which starts anew" } else { "" },
+        graph.parameter_count() - evaluated.parameter_count(),
+        (graph.macs() - evaluated.macs()) as f64 / 1e6
+    ));
 }
 
 /// Opens the file that the training starts from; `recipe` gets its network, width and size.

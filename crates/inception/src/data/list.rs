@@ -58,9 +58,9 @@ impl List {
         for (line, row) in rows {
             let cell = |column: Option<usize>| column.and_then(|column| row.get(column)).map(String::as_str);
             let (Some(file), Some(label)) = (cell(columns[0]), cell(columns[1])) else {
+                let missing = if cell(columns[0]).is_none() { "path" } else { "label" };
                 return Err(problem(format!(
-                    "line {line} has {} of the columns path and label: expected both, or a header that names them",
-                    row.len().min(1)
+                    "line {line} has no {missing}: expected columns path and label, or a header that names them"
                 )));
             };
             if file.is_empty() || label.is_empty() {

@@ -11,6 +11,8 @@ use crate::data::{Batch, DataError};
 /// The CPU engine. It pays for training from the first step on, and folds its weights anew when they have moved.
 pub struct Cpu {
     graph: Graph,
+    /// What predicts: all but an auxiliary head.
+    predicting: Graph,
     device: Device,
     keep: Keep,
     weights: Held,
@@ -29,7 +31,8 @@ impl Cpu {
     /// An engine for `graph` with `weights` on `device`.
     pub fn new(graph: Graph, weights: Weights, device: Device) -> Self {
         let (weights, scratch) = (Held::Still(weights), Scratch::default());
-        Cpu { graph, device, keep: Keep::default(), weights, model: None, scratch }
+        let predicting = graph.without_aux();
+        Cpu { graph, predicting, device, keep: Keep::default(), weights, model: None, scratch }
     }
 
     /// The same, keeping for the gradient what `keep` says.
@@ -69,7 +72,7 @@ impl Engine for Cpu {
 
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
         if self.model.as_ref().is_none_or(|(held, _)| *held != weights) {
-            self.model = Some((weights, Model::new(&self.graph, self.held(weights), &self.device)));
+            self.model = Some((weights, Model::new(&self.predicting, self.held(weights), &self.device)));
         }
         let Some((_, model)) = &self.model else { unreachable!("set above") };
         answer(model, &batch.pixels, &mut self.scratch)

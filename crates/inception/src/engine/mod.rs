@@ -22,7 +22,7 @@ pub enum Use {
 
 /// Runs and trains one network.
 pub trait Engine {
-    /// The network.
+    /// The network, with its auxiliary head where it is trained with one.
     fn graph(&self) -> &Graph;
     /// One optimisation step. On an error nothing has changed.
     fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError>;

@@ -20,6 +20,12 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// `1 picture`, `2,000 pictures`.
+pub fn counted(count: usize, thing: &str) -> String {
+    let number = inception_graph::thousands(count as u64);
+    if count == 1 { format!("{number} {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// A value with `digits` that count: `0.0450`, `12.3`, `1.20e-5`.
 pub(super) fn significant(value: f64, digits: usize) -> String {
     let size = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };

@@ -76,7 +76,7 @@ impl Run {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let (graph, recipe, metadata) = (self.engine.graph(), &self.recipe, &self.metadata);
+        let (graph, recipe, metadata) = (self.engine.graph().without_aux(), &self.recipe, &self.metadata);
         let fact = |name, value: String, note: String| Fact { name, value, note };
         let epochs = &self.at.epochs;
         let best = self.at.best.and_then(|best| epochs.iter().find(|e| e.epoch == best.epoch));

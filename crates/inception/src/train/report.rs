@@ -11,7 +11,7 @@ use crate::data::Skipped;
 use crate::engine::StepReport;
 use crate::evaluate::Evaluation;
 use crate::metrics::Metrics;
-use crate::progress::{Step, duration, say};
+use crate::progress::{Step, counted, duration, say};
 use crate::recipe::Measure;
 
 /// Sums over the steps of an epoch so far.
@@ -253,8 +253,8 @@ impl Run {
         if !skipped.is_empty() {
             self.folder.log(&json!({ "kind": "skipped", "count": skipped.len(), "pictures": skipped }))?;
             say(&format!(
-                "{} pictures could not be read and were left out; log.jsonl lists them",
-                skipped.len()
+                "{} could not be read: left out, and listed in log.jsonl",
+                counted(skipped.len(), "picture")
             ));
         }
         if let Some(reason) = self.unsaved {
@@ -263,7 +263,7 @@ impl Run {
                 self.folder.path().display()
             );
         }
-        let graph = self.engine.graph();
+        let graph = self.engine.graph().without_aux();
         Ok(Summary {
             net: self.metadata.net.clone(),
             parameters: graph.parameter_count(),

@@ -175,7 +175,7 @@ impl Run {
         self.judge(pruned.context("saving the run's state; nothing of an earlier one is lost"))
     }
 
-    /// Saves the weights that are evaluated, and forgets those of epochs that are no longer among the best.
+    /// Saves the weights that are evaluated, without those of an auxiliary head, which states alone hold; and forgets those of epochs that are no longer among the best.
     pub(super) fn save_weights(&mut self, better: bool) -> Result<()> {
         self.metadata.step = self.at.step as u64;
         self.metadata.epoch = self.at.epochs.len() as u64;
@@ -190,7 +190,7 @@ impl Run {
         if kept > 1 && best.iter().take(kept).any(|epoch| epoch.epoch == now) {
             names.push(of_epoch(now));
         }
-        let weights = self.engine.weights(Use::Average);
+        let weights = self.engine.weights(Use::Average).first_of(&self.engine.graph().without_aux());
         let saved = names
             .iter()
             .try_for_each(|name| checkpoint::save(&self.folder.file(name), &weights, &self.metadata));

@@ -9,6 +9,9 @@ use crate::exit::UsageError;
 /// The layer that knows the classes.
 const HEAD: &str = "logits/";
 
+/// What knows them in training alone; no file of weights has it.
+const AUXILIARY: &str = "aux_logits/";
+
 /// What a training starts from.
 pub struct Start {
     /// The weights.
@@ -26,7 +29,7 @@ impl Start {
     }
 
     /// The weights of `checkpoint`, called `file`, for `graph`, the same network with any size of pictures. A new head is initialised
-    /// by `seed` where it is asked for.
+    /// by `seed` where it is asked for, an auxiliary head wherever there is one.
     pub fn from(
         checkpoint: &Checkpoint,
         file: &str,
@@ -38,7 +41,7 @@ impl Start {
         let mut problems = Vec::new();
         for i in 0..weights.params().len() {
             let param = weights.params()[i].clone();
-            if new_head && param.name.starts_with(HEAD) {
+            if new_head && param.name.starts_with(HEAD) || param.name.starts_with(AUXILIARY) {
                 continue;
             }
             let from = &checkpoint.weights;

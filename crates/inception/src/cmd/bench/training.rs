@@ -140,6 +140,7 @@ pub(super) fn measure(
         weight_decay: 1e-4,
         clip_grad: Some(1.0),
         label_smoothing: 0.1,
+        aux_weight: 0.0,
         bn_decay: 0.9,
         ema_decay: Some(0.99),
         random: [0, 0],

@@ -9,13 +9,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{LookArgs, counted};
+use super::LookArgs;
 use crate::cmd::{check_seconds, stdout, workers, write_json};
 use crate::data::folder::{is_collection, list_pictures, open_single};
 use crate::data::{Cache, DataError, Dataset, Loader, OnBad, Request, Transform, shuffled, storage};
 use crate::exit::Exit;
 use crate::memory;
-use crate::progress::bytes;
+use crate::progress::{bytes, counted};
 use crate::recipe::Recipe;
 
 const NOTES: &str = "\

@@ -7,11 +7,11 @@ use anyhow::Result;
 use inception_graph::{Align, Table, thousands};
 use serde_json::{Value, json};
 
-use super::{LookArgs, counted};
+use super::LookArgs;
 use crate::cmd::{stdout, write_json};
 use crate::data::check::{Cleaned, Fixed, Kind, Report, Severity, can_fix, check, fix};
 use crate::exit::Exit;
-use crate::progress::{bytes, say};
+use crate::progress::{bytes, counted, say};
 
 const NOTES: &str = "\
 Every file is read, decoded as in training, and compared with all others. Errors are what training would stop at, or leave

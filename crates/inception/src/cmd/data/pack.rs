@@ -7,14 +7,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use inception_graph::{Spec, build, thousands};
 
-use super::counted;
 use crate::cmd::{say_common, stdout, workers, write_json};
 use crate::data::folder::{Division, divide};
 use crate::data::pack::{Format, Options, Packed, pack};
 use crate::data::{OnBad, Preprocessing};
 use crate::exit::Exit;
 use crate::interrupt;
-use crate::progress::{Style, bytes, say};
+use crate::progress::{Style, bytes, counted, say};
 use crate::recipe::Recipe;
 
 const NOTES: &str = "\

@@ -5,11 +5,11 @@ use std::io::Write;
 use anyhow::Result;
 use inception_graph::{Align, Table, thousands};
 
-use super::{LookArgs, counted};
+use super::LookArgs;
 use crate::cmd::{stdout, write_json};
 use crate::data::check::{Distribution, Split, Stats, stats};
 use crate::exit::Exit;
-use crate::progress::bytes;
+use crate::progress::{bytes, counted};
 
 const NOTES: &str = "\
 Sizes and formats are of every picture, upright; mean and deviation of the channels, from 0 to 1, are of up to 2,000

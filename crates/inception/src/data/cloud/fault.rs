@@ -31,9 +31,13 @@ pub(super) fn is_passing(error: &object_store::Error) -> bool {
 
 /// A request that is wrong in itself: the client makes none of them again.
 fn is_refusal(cause: &str) -> bool {
-    let status = cause.split_once("status code: ").map(|(_, status)| status.split_whitespace().next());
-    let status = status.flatten().and_then(|status| status.trim_end_matches(':').parse::<u16>().ok());
-    status.is_some_and(|status| status < 500 && ![408, 429].contains(&status))
+    status(cause).is_some_and(|status| status < 500 && ![408, 429].contains(&status))
+}
+
+/// The status of the answer that a client's words for it have.
+fn status(cause: &str) -> Option<u16> {
+    let (_, status) = cause.split_once("status code: ")?;
+    status.split_whitespace().next()?.trim_end_matches(':').parse().ok()
 }
 
 /// `error` for people. Only an object that is not there may be done without.
@@ -46,6 +50,13 @@ pub(super) fn explain(
     use object_store::Error as E;
     let what = if doing == Doing::List { "list it" } else { "read it" };
     let cause = deepest(error);
+    let no_access = |code: u16| {
+        let problem = format!(
+            "access is refused ({code}): expected the right to {what}, {}; the answer was: {cause}",
+            credentials(address.kind)
+        );
+        io::Error::new(io::ErrorKind::PermissionDenied, Unreachable(problem))
+    };
     match error {
         E::NotFound { .. } if doing == Doing::List => unreachable_error("there is no such bucket (404): check how it is spelt".into()),
         E::NotFound { .. } if address.kind == Kind::Http => {
@@ -53,19 +64,15 @@ pub(super) fn explain(
             io::Error::new(io::ErrorKind::NotFound, problem)
         }
         E::NotFound { .. } => io::Error::new(io::ErrorKind::NotFound, "there is no such object (404): check how it is spelt"),
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-            let code = if matches!(error, E::PermissionDenied { .. }) { 403 } else { 401 };
-            let problem = format!(
-                "access is refused ({code}): expected the right to {what}, {}; the answer was: {cause}",
-                credentials(address.kind)
-            );
-            io::Error::new(io::ErrorKind::PermissionDenied, Unreachable(problem))
-        }
+        E::PermissionDenied { .. } => no_access(403),
+        E::Unauthenticated { .. } => no_access(401),
         E::Precondition { .. } => changed("is another than at the start".into()),
         E::NotSupported { .. } => unreachable_error(
             "the server gives whole files only: expected one that understands `Range`; download the file and give its path".into(),
         ),
-        _ if !is_passing(error) => unreachable_error(format!("the request was refused: {cause}; {}", hint(address.kind))),
+        // Of listings the client keeps no more than the status.
+        _ if matches!(status(&cause), Some(401 | 403)) => no_access(status(&cause).unwrap_or(403)),
+        _ if !is_passing(error) => unreachable_error(format!("the request was refused: {cause}; check {}", hint(address.kind))),
         _ => unreachable_error(format!(
             "no whole answer in {:.0} s of trying: {cause}; check the network and {}, then start again (a run goes on with --resume); {PATIENCE} says how long is tried",
             took.as_secs_f64(),
@@ -122,5 +129,6 @@ mod tests {
         assert!(refused("400 Bad Request") && refused("416 Range Not Satisfiable"));
         assert!(!refused("503 Service Unavailable") && !refused("429 Too Many Requests"));
         assert!(!is_refusal("Connection refused (os error 111)"));
+        assert_eq!(status("Server returned non-2xx status code: 403 Forbidden: x"), Some(403));
     }
 }
