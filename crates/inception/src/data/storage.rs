@@ -170,19 +170,13 @@ impl std::error::Error for Unreachable {}
 
 /// Whether that is what `error` is about, however deep inside.
 pub(super) fn is_unreachable(error: &io::Error) -> bool {
-    let Some(inside) = error.get_ref() else { return false };
-    if inside.is::<Unreachable>() {
-        return true;
+    fn is_it(error: &(dyn std::error::Error + 'static)) -> bool {
+        // An `io::Error` passes over what it holds: its source is that one's source.
+        error.is::<Unreachable>()
+            || error.downcast_ref().is_some_and(is_unreachable)
+            || error.source().is_some_and(is_it)
     }
-    let mut cause = inside.source();
-    while let Some(error) = cause {
-        let here = error.downcast_ref::<io::Error>().is_some_and(is_unreachable);
-        if here || error.is::<Unreachable>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    error.get_ref().is_some_and(|inside| is_it(inside))
 }
 
 #[cfg(test)]
