@@ -6,16 +6,6 @@ use std::fs;
 
 use cli_support::{Ended, Place};
 
-/// Two classes, `train/` and `val/`.
-fn place() -> Place {
-    let place = Place::new();
-    for class in ["ant", "bee"] {
-        (0..4).for_each(|i| place.picture(&format!("data/train/{class}/{i}.png"), i + 1));
-        (0..2).for_each(|i| place.picture(&format!("data/val/{class}/{i}.png"), i + 7));
-    }
-    place
-}
-
 /// A run of the network `net` on pictures of `size` pixels.
 fn train(place: &Place, net: &str, size: &str, more: &[&str]) -> Ended {
     let run =
@@ -25,7 +15,7 @@ fn train(place: &Place, net: &str, size: &str, more: &[&str]) -> Ended {
 
 #[test]
 fn a_network_without_a_head_says_so_and_trains() {
-    let place = place();
+    let place = Place::with_pictures();
     let paper = ["--recipe", "paper", "--epochs", "1"];
     let ended = train(&place, "inception_resnet_v1", "75", &paper);
     let said = "inception_resnet_v1 has no auxiliary head: aux_weight 0.4 has no effect";
@@ -37,7 +27,7 @@ fn a_network_without_a_head_says_so_and_trains() {
 
 #[test]
 fn states_hold_the_head_and_weights_to_predict_with_do_not() {
-    let place = place();
+    let place = Place::with_pictures();
     let more = ["--set", "aux_weight=0.4", "--epochs", "3", "--keep-states", "9", "--experiment"];
     let run = |name: &str| train(&place, "inception_v3", "107", &[&more[..], &[name]].concat());
     let ended = run("a");

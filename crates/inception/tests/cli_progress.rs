@@ -22,15 +22,6 @@ const SMALL: [&str; 14] = [
     "a",
 ];
 
-fn place() -> Place {
-    let place = Place::new();
-    for class in ["ant", "bee"] {
-        (0..4).for_each(|i| place.picture(&format!("data/train/{class}/{i}.png"), i + 1));
-        (0..2).for_each(|i| place.picture(&format!("data/val/{class}/{i}.png"), i + 7));
-    }
-    place
-}
-
 fn objects(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
@@ -38,7 +29,7 @@ fn objects(text: &str) -> Vec<Value> {
 /// Every line is an object, the log's records are among them, and nothing else is said.
 #[test]
 fn json_has_the_records_of_the_log() {
-    let place = place();
+    let place = Place::with_pictures();
     let more = ["--epochs", "2", "--log-interval", "1", "--progress", "json"];
     let ended = place.run(&[&SMALL[..], &more].concat());
     let told = objects(&ended.stderr);
@@ -72,7 +63,7 @@ fn json_has_the_records_of_the_log() {
 
 #[test]
 fn work_without_curves_has_json_and_no_dashboard() {
-    let place = place();
+    let place = Place::with_pictures();
     place
         .run(&["data", "stats", "data", "--progress", "dashboard"])
         .fails(2, "[possible values: auto, bar, plain, json, none]");
@@ -157,7 +148,7 @@ mod on_a_terminal {
 
     #[test]
     fn a_run_that_is_interrupted_gives_the_terminal_back() {
-        let place = place();
+        let place = Place::with_pictures();
         let mut terminal = Terminal::start(&place, &["--epochs", "100000"], [100, 30]);
         for text in
             ["\x1b[?1049h", "Ctrl-C saves and stops", "images/s", "data wait", "val", "epoch 2/100000", "⠶"]
@@ -173,11 +164,11 @@ mod on_a_terminal {
 
     #[test]
     fn the_end_and_an_error_give_the_terminal_back() {
-        let place = place();
+        let place = Place::with_pictures();
         let (code, after) = Terminal::start(&place, &["--epochs", "2"], [60, 16]).end();
         assert_eq!(code, Some(0), "{after}");
         assert!(after.contains("epoch 2/2  loss ") && after.contains("best top-1 error"), "{after}");
-        let place = super::place();
+        let place = Place::with_pictures();
         std::fs::write(place.path("data/train/ant/letter.jpg"), "Dear all,").unwrap();
         let (code, after) = Terminal::start(&place, &[], [100, 30]).end();
         assert_eq!(code, Some(65), "{after}");
@@ -187,7 +178,7 @@ mod on_a_terminal {
     /// The second signal may come before or after the run has ended for the first.
     #[test]
     fn a_second_interrupt_gives_the_terminal_back() {
-        let place = place();
+        let place = Place::with_pictures();
         let mut terminal = Terminal::start(&place, &["--epochs", "100000"], [100, 30]);
         terminal.wait_for("images/s");
         terminal.interrupt();
@@ -198,7 +189,7 @@ mod on_a_terminal {
 
     #[test]
     fn a_small_terminal_has_a_bar() {
-        let place = place();
+        let place = Place::with_pictures();
         let mut terminal = Terminal::start(&place, &["--epochs", "40"], [50, 10]);
         terminal.wait_for("\r\x1b[K");
         terminal.wait_for("best top-1 error");

@@ -23,23 +23,13 @@ const SMALL: [&str; 12] = [
     "out",
 ];
 
-/// Two classes, `train/` and `val/`.
-fn place() -> Place {
-    let place = Place::new();
-    for class in ["ant", "bee"] {
-        (0..4).for_each(|i| place.picture(&format!("data/train/{class}/{i}.png"), i + 1));
-        (0..2).for_each(|i| place.picture(&format!("data/val/{class}/{i}.png"), i + 7));
-    }
-    place
-}
-
 fn train(place: &Place, more: &[&str]) -> Ended {
     place.run(&[&["train", "data"], &SMALL[..], more].concat())
 }
 
 #[test]
 fn a_run_leaves_all_its_files_and_eval_agrees_with_its_log() {
-    let place = place();
+    let place = Place::with_pictures();
     train(&place, &["--experiment", "a"]).expect(0);
     for name in [
         "recipe.toml",
@@ -76,7 +66,7 @@ fn a_run_leaves_all_its_files_and_eval_agrees_with_its_log() {
 /// Judged by the classes in common, the numbers are those of a folder that holds only these; nothing is left out silently.
 #[test]
 fn splits_with_other_classes_are_judged_by_name_on_request() {
-    let place = place();
+    let place = Place::with_pictures();
     (0..4).for_each(|i| place.picture(&format!("data/train/cat/{i}.png"), i + 20));
     let small: Vec<&str> = SMALL.iter().map(|word| if *word == "4" { "6" } else { word }).collect();
     let run = |more: &[&str]| place.run(&[&["train", "data"], &small[..], more].concat());
@@ -110,7 +100,7 @@ fn splits_with_other_classes_are_judged_by_name_on_request() {
 
 #[test]
 fn wrong_requests_are_refused_before_anything_is_written() {
-    let place = place();
+    let place = Place::with_pictures();
     let with = |net: &str, size: &str| {
         place.run(&["train", "data", "-m", net, "--img-size", size, "--output", "out"])
     };
@@ -126,7 +116,7 @@ fn wrong_requests_are_refused_before_anything_is_written() {
 
 #[test]
 fn data_that_cannot_be_used_is_named() {
-    let place = place();
+    let place = Place::with_pictures();
     let on = |data: &str| place.run(&[&["train", data], &SMALL[..]].concat());
     fs::create_dir_all(place.path("empty")).unwrap();
     on("empty").fails(65, "is empty");
@@ -140,7 +130,7 @@ fn data_that_cannot_be_used_is_named() {
 
 #[test]
 fn an_unreadable_picture_stops_or_is_reported() {
-    let place = place();
+    let place = Place::with_pictures();
     fs::write(place.path("data/train/ant/letter.jpg"), "Dear all,").unwrap();
     train(&place, &["--experiment", "stops"]).fails(65, "letter.jpg: is no picture but text");
     let whole =
@@ -157,7 +147,7 @@ fn an_unreadable_picture_stops_or_is_reported() {
 #[cfg(unix)]
 #[test]
 fn a_link_to_nothing_is_left_out() {
-    let place = place();
+    let place = Place::with_pictures();
     std::os::unix::fs::symlink("nowhere", place.path("data/train/ant/gone.jpg")).unwrap();
     let all = ["--set", "batch_size=9"];
     train(&place, &[&all[..], &["--experiment", "stops"]].concat()).fails(1, "gone.jpg");
@@ -168,7 +158,7 @@ fn a_link_to_nothing_is_left_out() {
 
 #[test]
 fn strange_pictures_are_trained_on() {
-    let place = place();
+    let place = Place::with_pictures();
     for name in ["cmyk.jpg", "grey.jpg"] {
         let from = format!("{}/../pictures/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
         fs::copy(from, place.path("data/train/ant").join(name)).unwrap();
@@ -182,7 +172,7 @@ fn strange_pictures_are_trained_on() {
 
 #[test]
 fn an_output_that_cannot_be_written_is_named() {
-    let place = place();
+    let place = Place::with_pictures();
     fs::write(place.path("file"), "").unwrap();
     place.run(&[&["train", "data"], &SMALL[..10], &["--output", "file"]].concat()).fails(1, "file");
     if cfg!(target_os = "linux") {
@@ -199,7 +189,7 @@ fn an_output_that_cannot_be_written_is_named() {
 #[cfg(unix)]
 #[test]
 fn a_disk_that_fills_up_leaves_no_half_file() {
-    let place = place();
+    let place = Place::with_pictures();
     // Less than a state, more than the other files.
     let ended = limited(&place, "200", &[&["data"], &SMALL[..], &["--experiment", "a"]].concat());
     assert!(ended.stderr.contains("out/a/state-000000000.safetensors"), "{}", ended.stderr);
@@ -228,7 +218,7 @@ fn limited(place: &Place, blocks: &str, more: &[&str]) -> Ended {
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_full_later_costs_nothing_that_was_saved() {
-    let place = place();
+    let place = Place::with_pictures();
     let whole = run_to_its_end(&place, "whole");
     stop_with(&place, "a", "-TERM");
     let resume = ["--resume", "out/a"];
@@ -281,7 +271,7 @@ fn stop_with(place: &Place, name: &str, signal: &str) {
 #[cfg(unix)]
 #[test]
 fn signals_stop_after_the_step_and_the_run_goes_on_to_the_same_end() {
-    let place = place();
+    let place = Place::with_pictures();
     let whole = run_to_its_end(&place, "whole");
     for signal in ["-INT", "-TERM", "-USR1"] {
         let name = &signal[1..];
@@ -302,7 +292,7 @@ fn signals_stop_after_the_step_and_the_run_goes_on_to_the_same_end() {
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
-    let place = place();
+    let place = Place::with_pictures();
     fs::write(place.path("data/train/ant/letter.jpg"), "Dear all,").unwrap();
     let whole = run_to_its_end(&place, "whole");
     let mut random = 12345u64;
@@ -334,7 +324,7 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
 #[cfg(unix)]
 #[test]
 fn a_run_goes_on_with_its_own_recipe_and_pictures_alone() {
-    let place = place();
+    let place = Place::with_pictures();
     let whole = run_to_its_end(&place, "whole");
     stop_with(&place, "a", "-TERM");
     let resume = |more: &[&str]| place.run(&[&["train", "--resume", "out/a"], more].concat());
@@ -361,7 +351,7 @@ fn a_run_goes_on_with_its_own_recipe_and_pictures_alone() {
 #[cfg(unix)]
 #[test]
 fn a_damaged_state_is_passed_over_with_a_word() {
-    let place = place();
+    let place = Place::with_pictures();
     let whole = run_to_its_end(&place, "whole");
     stop_with(&place, "a", "-TERM");
     let mut states: Vec<_> = fs::read_dir(place.path("out/a"))
@@ -395,7 +385,7 @@ fn a_damaged_state_is_passed_over_with_a_word() {
 
 #[test]
 fn distortions_can_be_looked_at() {
-    let place = place();
+    let place = Place::with_pictures();
     let more = ["--experiment", "a", "--save-images", "--set", "mix.cutmix=1", "--set", "train.erase=1"];
     train(&place, &more).expect(0);
     // 8 pictures in 8 columns, and two batches of 4; 4 pixels around each.
@@ -409,7 +399,7 @@ fn distortions_can_be_looked_at() {
 
 #[test]
 fn a_trained_network_learns_other_classes() {
-    let place = place();
+    let place = Place::with_pictures();
     train(&place, &["--experiment", "base"]).expect(0);
     let with = |data: &str, more: &[&str]| {
         let fixed = ["-w", "out/base/last.safetensors", "-b", "4", "--epochs", "2", "--output", "out"];
@@ -446,7 +436,7 @@ fn a_trained_network_learns_other_classes() {
 
 #[test]
 fn the_merged_recipe_can_be_seen() {
-    let place = place();
+    let place = Place::with_pictures();
     let text = place
         .run(&["train", "--dump-config", "-m", "inception_v4", "--recipe", "paper", "--lr", "1"])
         .expect(0);

@@ -57,6 +57,12 @@ impl DataError {
     }
 }
 
+/// What becomes of an error at `path`.
+pub(super) fn io_error(path: &Path) -> impl Fn(std::io::Error) -> DataError {
+    let path = path.to_path_buf();
+    move |source| DataError::io(&path, source)
+}
+
 impl std::fmt::Display for DataError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

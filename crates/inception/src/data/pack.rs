@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::dataset::{Dataset, Picture, Splits};
 use super::decode::{decode_bytes, read};
-use super::error::DataError;
+use super::error::{DataError, io_error};
 use super::loader::{OnBad, Skipped};
 use super::{parallel, storage};
 use crate::interrupt;
@@ -145,11 +145,6 @@ fn is_inside(folder: &Path, data: &Path) -> bool {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     data.is_dir() && real(folder).zip(real(data)).is_some_and(|(folder, data)| folder.starts_with(data))
-}
-
-fn io_error(path: &Path) -> impl Fn(io::Error) -> DataError {
-    let path = path.to_path_buf();
-    move |source| DataError::Io { path: path.clone(), source }
 }
 
 fn fill(splits: &Splits, folder: &Path, options: &Options) -> Result<Option<Packed>, DataError> {

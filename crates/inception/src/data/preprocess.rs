@@ -153,21 +153,10 @@ pub(super) enum Square {
 impl Square {
     /// Appends the network's input.
     pub(super) fn append_to(self, values: &mut Vec<f32>, range: Range) {
-        let start = values.len();
         match self {
-            Square::Bytes(bytes) if range != Range::Prewhiten => {
-                // A block stays in the first cache between the two passes over it.
-                for block in bytes.chunks(BLOCK) {
-                    let start = values.len();
-                    values.extend(block.iter().map(|&byte| f32::from(byte)));
-                    range.scale(&mut values[start..]);
-                }
-            }
-            Square::Bytes(bytes) => {
-                values.extend(bytes.iter().map(|&byte| f32::from(byte)));
-                range.scale(&mut values[start..]);
-            }
+            Square::Bytes(bytes) => range.append_bytes(&bytes, values),
             Square::Fractions(fractions) => {
+                let start = values.len();
                 values.extend_from_slice(&fractions);
                 range.scale(&mut values[start..]);
             }
@@ -289,8 +278,18 @@ impl Range {
     /// Bytes of whole pixels as the network's input.
     pub fn of_bytes(self, bytes: &[u8]) -> Vec<f32> {
         let mut values = Vec::with_capacity(bytes.len());
-        Square::Bytes(bytes.to_vec()).append_to(&mut values, self);
+        self.append_bytes(bytes, &mut values);
         values
+    }
+
+    fn append_bytes(self, bytes: &[u8], values: &mut Vec<f32>) {
+        // A block stays in the first cache between the two passes over it; a picture's own mean is that of all of it.
+        let block = if self == Range::Prewhiten { bytes.len().max(1) } else { BLOCK };
+        for block in bytes.chunks(block) {
+            let start = values.len();
+            values.extend(block.iter().map(|&byte| f32::from(byte)));
+            self.scale(&mut values[start..]);
+        }
     }
 
     /// The bytes nearest to values of the network's input, to be looked at; a picture's own range where that is what they were made

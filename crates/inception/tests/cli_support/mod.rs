@@ -41,6 +41,16 @@ impl Place {
         Place { dir }
     }
 
+    /// The same with `data/`: two classes, `train/` and `val/`.
+    pub(crate) fn with_pictures() -> Self {
+        let place = Place::new();
+        for class in ["ant", "bee"] {
+            (0..4).for_each(|i| place.picture(&format!("data/train/{class}/{i}.png"), i + 1));
+            (0..2).for_each(|i| place.picture(&format!("data/val/{class}/{i}.png"), i + 7));
+        }
+        place
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

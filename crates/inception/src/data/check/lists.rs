@@ -8,10 +8,10 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::kind::Severity;
-use super::quarantine::io_error;
 use super::report::Report;
 use super::scan::{Part, Place, Role, Scan, Split};
 use crate::data::DataError;
+use crate::data::error::io_error;
 
 /// A list that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

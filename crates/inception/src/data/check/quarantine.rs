@@ -13,6 +13,7 @@ use super::kind::Severity;
 use super::lists::{self, Cleaned};
 use super::report::Report;
 use super::scan::{self, Place};
+use crate::data::error::io_error;
 use crate::data::{DataError, storage};
 
 /// A file that was moved.
@@ -124,12 +125,6 @@ fn move_all(report: &Report, result: &mut Fixed, mut done: impl FnMut(&Moved)) -
         result.moved.push(moved);
     }
     Ok(())
-}
-
-/// An error of the system about a path.
-pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> DataError {
-    let path = path.to_path_buf();
-    move |source| DataError::Io { path: path.clone(), source }
 }
 
 /// The folder for what is moved out of `root`.
