@@ -1,10 +1,10 @@
-//! Evaluation of one network on one data set: the same code after every epoch of training and in `inception eval`,
-//! so both print the same digits.
+//! Evaluation of one network on one data set after every epoch of training; `inception eval` counts with the same [`Metrics`], so
+//! both print the same digits.
 
 use serde::Serialize;
 
 use crate::data::Batch;
-use crate::metrics::{Metrics, log_sum_exp, top_k};
+use crate::metrics::{ClassCounts, Metrics, log_sum_exp, top_k};
 
 /// Mistakes that are kept.
 const WORST: usize = 12;
@@ -56,7 +56,7 @@ fn keep_worst(worst: &mut Vec<Mistake>, batch: &Batch, logits: &[f32]) {
     }
 }
 
-/// One class of an [`Evaluation`], as it is written to JSON.
+/// One class of an evaluation, as it is written to JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassReport {
     /// Name of the class.
@@ -71,21 +71,19 @@ pub struct ClassReport {
     pub confusions: u64,
 }
 
-impl Evaluation {
-    /// The classes in order, by name.
-    pub fn per_class(&self, names: &[String]) -> Vec<ClassReport> {
-        let report = |(class, c): (&String, &crate::metrics::ClassCounts)| {
-            let worst = c.most_confused();
-            ClassReport {
-                class: class.clone(),
-                count: c.count,
-                top1_error: c.errors as f64 / c.count as f64,
-                most_confused_with: worst.map(|(other, _)| names[other].clone()),
-                confusions: worst.map_or(0, |(_, n)| n),
-            }
-        };
-        names.iter().zip(self.metrics.per_class()).map(report).collect()
-    }
+/// The classes in order, by name.
+pub fn per_class(metrics: &Metrics, names: &[String]) -> Vec<ClassReport> {
+    let report = |(class, c): (&String, &ClassCounts)| {
+        let worst = c.most_confused();
+        ClassReport {
+            class: class.clone(),
+            count: c.count,
+            top1_error: c.errors as f64 / c.count as f64,
+            most_confused_with: worst.map(|(other, _)| names[other].clone()),
+            confusions: worst.map_or(0, |(_, n)| n),
+        }
+    };
+    names.iter().zip(metrics.per_class()).map(report).collect()
 }
 
 /// Sums up what `predict`, a network of so many `classes`, answers to every batch. The first error of `batches` ends it.

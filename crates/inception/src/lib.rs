@@ -1,5 +1,6 @@
 //! The tool as a library: data, checkpoints, training, evaluation, prediction.
 
+pub mod answers;
 pub mod args;
 pub mod checkpoint;
 pub mod cmd;

@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::device::DeviceArgs;
 use super::weights::WeightsArgs;
 use super::{say_common, stdout, workers, write_json};
+use crate::answers::Answers;
 use crate::data::{Cache, LeftOut, Loader, OnBad, Request, Skipped, Transform, folder};
 use crate::engine::Predictor;
-use crate::evaluate::{ClassReport, evaluate};
+use crate::evaluate::{ClassReport, per_class};
 use crate::exit::{BadData, Exit};
 use crate::metrics::Metrics;
 
@@ -100,8 +101,13 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         cache: Cache::new(0),
     });
     let mut predictor = Predictor::new(&graph, weights, &device);
-    let evaluation = evaluate(graph.classes(), |batch| predictor.predict(batch), &mut loader)?;
-    let metrics = &evaluation.metrics;
+    let mut answers = Answers::new(graph.classes());
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        answers.add(&batch, &predictor.predict(&batch));
+        loader.reuse(batch);
+    }
+    let metrics = answers.metrics();
     if metrics.count() == 0 {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
     }
@@ -110,7 +116,7 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         eval_loss: metrics.loss(),
         eval_top1_error: metrics.top1_error(),
         eval_top5_error: metrics.top5_error(),
-        per_class: evaluation.per_class(&metadata.classes),
+        per_class: per_class(&metrics, &metadata.classes),
         left_out,
         skipped: loader.skipped().to_vec(),
     };
@@ -118,7 +124,7 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
     if args.json {
         write_json(&mut out, &report)?;
     } else {
-        write_text(&mut out, &report, metrics)?;
+        write_text(&mut out, &report, &metrics)?;
     }
     out.flush()?;
     Ok(Exit::Done)
