@@ -210,7 +210,8 @@ impl Net {
         self.push(block, Op::Concat, &ends)
     }
 
-    /// A residual block (Figures 10–19): branches, concatenated, projected linearly to the input's depth, scaled, added.
+    /// A residual block (Figures 10–19): branches, concatenated, projected linearly to the input's depth, scaled (by what the spec
+    /// asks for, if anything, unless `scale` is 1), added.
     pub(crate) fn residual<const N: usize>(
         &mut self,
         block: &str,
@@ -224,6 +225,7 @@ impl Net {
         let (out, kernel) = (self.channels(x), [1, 1]);
         let up = Op::Conv { out, kernel, stride: 1, pad: Pad::Same, after: After::Bias };
         let f = self.push(format!("{block}/up"), up, &[joined]);
+        let scale = self.graph.spec.residual_scale.filter(|_| scale != 1.0).unwrap_or(scale);
         self.push(block, Op::Residual { scale, relu }, &[x, f])
     }
 }

@@ -19,12 +19,24 @@ pub struct Spec {
     /// With the auxiliary head of training, where the network has one and a classifier ([`Graph::aux_logits`] says).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub aux: bool,
+    /// Scale of every residual branch in place of the network's own (section 3.3); branches that are not scaled, those of the last
+    /// block of the released networks, stay so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f32>,
 }
 
 impl Spec {
     /// The network `net` as published.
     pub fn new(net: impl Into<String>) -> Self {
-        Spec { net: net.into(), img_size: None, width: 1.0, classes: None, embedding: None, aux: false }
+        Spec {
+            net: net.into(),
+            img_size: None,
+            width: 1.0,
+            classes: None,
+            embedding: None,
+            aux: false,
+            residual_scale: None,
+        }
     }
     /// With another input size.
     pub fn img_size(mut self, side: usize) -> Self {

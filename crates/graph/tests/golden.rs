@@ -369,6 +369,19 @@ fn variants_differ_where_they_must() {
     assert_eq!(residual("inception_resnet_v2.slim", "block8_9"), Op::Residual { scale: 0.20, relu: true });
     assert_eq!(residual("inception_resnet_v2.slim", "block8_10"), Op::Residual { scale: 1.0, relu: false });
     assert_eq!(residual("inception_resnet_v1.facenet", "block8_6"), Op::Residual { scale: 1.0, relu: false });
+    // Another scale is that of every scaled block.
+    for (net, block, scale) in [
+        ("inception_resnet_v2", "block17_10", 0.5),
+        ("inception_resnet_v2.slim", "block8_9", 0.5),
+        ("inception_resnet_v2.slim", "block8_10", 1.0),
+    ] {
+        let spec = Spec { residual_scale: Some(0.5), ..Spec::new(net) };
+        let graph = build(&spec).expect("valid");
+        let found = &graph.node(graph.find(block).expect(block)).op;
+        assert!(matches!(found, Op::Residual { scale: s, .. } if *s == scale), "{net} {block}: {found:?}");
+    }
+    let wrong = build(&Spec { residual_scale: Some(0.0), ..Spec::new("inception_resnet_v1") });
+    assert!(wrong.expect_err("refused").to_string().contains("residual scale"));
     let identities = build(&Spec::new("inception_resnet_v1.facenet").classes(8631)).expect("valid");
     assert_eq!(identities.parameter_count(), 27_910_327);
     assert_eq!(

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Tensors have the graph's canonical names (`mixed_5b/b1/0/weight`). In `__metadata__`, `format` and `net` are plain
-//! text and every other value is JSON: `img_size`, `width`, `embedding`, `classes`, `preprocessing`, `background`, `provenance`,
+//! text and every other value is JSON: `img_size`, `width`, `embedding`, `residual_scale`, `classes`, `preprocessing`, `background`, `provenance`,
 //! `step`, `epoch`, `metrics`. The same weights and metadata give the same bytes, which is why the header is written
 //! here and not by the `safetensors` crate, whose metadata are in random order. Tensors under `extra/` are no part of the
 //! network: what a published file held beside it, kept so that the file can be made again.
@@ -59,6 +59,9 @@ pub struct Metadata {
     /// Values of its embedding where that is not the network's own number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding: Option<usize>,
+    /// Scale of the residual branches where that is not the network's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f32>,
     /// Names of the classes in the order of the logits; empty for a network that ends in an embedding.
     pub classes: Vec<String>,
     /// What happens to a picture before the network sees it.
@@ -188,6 +191,7 @@ impl Metadata {
             img_size: graph.img_size(),
             width: graph.spec().width,
             embedding: graph.spec().embedding,
+            residual_scale: graph.spec().residual_scale,
             classes,
             preprocessing: preprocessing.into(),
             background: None,
@@ -201,6 +205,6 @@ impl Metadata {
     /// The network that the weights belong to.
     pub fn spec(&self) -> Spec {
         let spec = Spec::new(&self.net).img_size(self.img_size).width(self.width).classes(self.classes.len());
-        Spec { embedding: self.embedding, ..spec }
+        Spec { embedding: self.embedding, residual_scale: self.residual_scale, ..spec }
     }
 }

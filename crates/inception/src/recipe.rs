@@ -31,7 +31,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// Keys that no recipe needs to have.
-const OPTIONAL: &[&str] = &["net", "img_size"];
+const OPTIONAL: &[&str] = &["net", "img_size", "residual_scale"];
 
 /// Tables whose keys are the user's.
 const OPEN: &[&str] = &["lr_scale."];
@@ -104,6 +104,16 @@ impl Optimizer {
     }
 }
 
+/// What is logged besides what every run logs; nothing of it changes a weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "explained once, where the values are: recipes/small.toml")]
+pub struct Watch {
+    pub eval_steps: usize,
+    pub raw: bool,
+    pub activations: bool,
+}
+
 /// A merged recipe; the comments of `recipes/small.toml` explain each value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +123,8 @@ pub struct Recipe {
     pub net: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub img_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f32>,
     pub width: f64,
     pub epochs: usize,
     pub batch_size: usize,
@@ -137,6 +149,7 @@ pub struct Recipe {
     pub train: Train,
     pub mix: Mix,
     pub eval: Eval,
+    pub watch: Watch,
 }
 
 /// Key and value of a `--set KEY=VALUE`.

@@ -14,10 +14,11 @@ mod report;
 mod saving;
 mod start;
 mod state;
+mod watching;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use inception_cpu::Device;
@@ -26,7 +27,6 @@ use inception_graph::{Graph, Spec, build};
 use crate::checkpoint::Metadata;
 use crate::data::{Batch, Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
 use crate::engine::{Cpu, Engine, Keep, Learning, StepOptions, Use};
-use crate::evaluate::evaluate;
 use crate::exit::UsageError;
 use crate::interrupt;
 use crate::progress::{Plan, Progress, Step, Style};
@@ -137,8 +137,8 @@ pub fn spec(recipe: &Recipe, classes: usize) -> Result<Spec> {
         .net
         .clone()
         .ok_or_else(|| UsageError("no network: give one with -m, for example -m inception_v4".into()))?;
-    let (img_size, width, aux) = (recipe.img_size, recipe.width, recipe.aux_weight > 0.0);
-    let spec = Spec { img_size, width, aux, ..Spec::new(net) };
+    let Recipe { img_size, width, residual_scale, .. } = *recipe;
+    let spec = Spec { img_size, width, residual_scale, aux: recipe.aux_weight > 0.0, ..Spec::new(net) };
     Ok(spec.classes(classes))
 }
 
@@ -237,23 +237,9 @@ impl Run {
         };
         let start = Instant::now();
         let lr = self.lr(self.at.step.saturating_sub(1));
-        if self.recipe.batch_norm == NormMode::Recalibrate {
-            let mut batches = self.batches(Part::Sample);
-            self.engine.recalibrate(&mut batches)?;
-        }
-        let mut batches = self.batches(Part::Val);
-        let (classes, mut stopped) = (self.engine.graph().classes(), false);
-        let all = self.val.samples.len();
-        let until_stopped = std::iter::from_fn(|| {
-            stopped = interrupt::asked();
-            self.progress.validate(batches.position(), all);
-            if stopped { None } else { batches.next() }
-        });
-        let found = evaluate(classes, |batch| self.engine.predict(batch, Use::Average), until_stopped)?;
-        if stopped {
-            return self.stop();
-        }
-        self.note_skipped(batches.skipped());
+        self.recalibrate()?;
+        let Some(found) = self.validate(Use::Average)? else { return self.stop() };
+        let Some(watched) = self.watched()? else { return self.stop() };
         self.at.seconds += start.elapsed().as_secs_f64();
         let report = EpochReport::new(
             self.at.epochs.len() + 1,
@@ -264,17 +250,34 @@ impl Run {
             seconds + start.elapsed(),
         );
         (self.at.running, self.at.used) = (Running::default(), 0);
-        self.finish_epoch(report, found)?;
+        self.finish_epoch(report, found, watched)?;
         self.save_state()?;
         Ok(Flow::Done)
+    }
+
+    /// Running statistics of the average weights become those of training pictures, where the recipe wants it.
+    fn recalibrate(&mut self) -> Result<()> {
+        if self.recipe.batch_norm == NormMode::Recalibrate {
+            let mut batches = self.batches(Part::Sample);
+            self.engine.recalibrate(&mut batches)?;
+        }
+        Ok(())
     }
 
     /// The steps that are left of an epoch.
     fn steps_of_epoch(&mut self, start: Instant) -> Result<Trained> {
         let mut batches = self.batches(Part::Train);
         let (begun, used) = (self.at.running.count, self.at.used);
-        let mut now = start;
+        let (mut now, mut judging) = (start, Duration::ZERO);
         while let Some(batch) = batches.next() {
+            if self.is_judged_midway() {
+                let Some(time) = self.judge_midway()? else {
+                    self.stop()?;
+                    return Ok(Trained::Stopped);
+                };
+                judging += time;
+                now = Instant::now();
+            }
             let batch = self.prepare(batch?, self.at.step);
             let options = self.step_options();
             let taken = match self.engine.train_step(&batch, &options) {
@@ -297,7 +300,7 @@ impl Run {
             self.at.running.add(&taken, batch.len());
             self.at.seconds += now.elapsed().as_secs_f64();
             now = Instant::now();
-            let seconds = start.elapsed().as_secs_f64();
+            let seconds = (start.elapsed() - judging).as_secs_f64();
             let (rate, wait) =
                 ((self.at.running.count - begun) as f64 / seconds, batches.waited().as_secs_f64() / seconds);
             let step = Step {

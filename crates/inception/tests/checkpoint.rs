@@ -68,6 +68,17 @@ fn what_is_saved_is_loaded() {
     assert_eq!(names(case.folder.path()), ["net.safetensors"], "no temporary file is left");
 }
 
+/// A network with other scales has the same tensors and other answers.
+#[test]
+fn the_scale_of_residual_branches_is_kept() {
+    let spec = Spec { residual_scale: Some(0.25), ..Spec::new("inception_resnet_v1") };
+    let graph = build(&spec.img_size(75).width(0.05).classes(3)).unwrap();
+    let metadata =
+        Metadata { residual_scale: Some(0.25), net: "inception_resnet_v1".into(), ..Case::new().metadata };
+    let case = Case { weights: Weights::init(&graph, 7), graph, metadata, ..Case::new() }.saved();
+    assert_eq!(load(&case.path()).unwrap().0.spec(), case.graph.spec());
+}
+
 #[test]
 fn the_same_checkpoint_is_the_same_bytes() {
     let (a, b) = (Case::new().saved(), Case::new().saved());

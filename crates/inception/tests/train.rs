@@ -53,6 +53,9 @@ impl Engine for Fake {
         let rows = batch.indices.iter().zip(&batch.labels);
         rows.flat_map(|(&i, &label)| (0..10).map(move |class| logit(i, class, label))).collect()
     }
+    fn before_pooling(&mut self, batch: &Batch, _: Use) -> (Vec<f32>, usize) {
+        (vec![0.0; batch.len()], 1)
+    }
     fn weights(&self, _: Use) -> Weights {
         Weights::init(&self.graph, self.asked.lock().expect("one thread").len() as u64)
     }
@@ -295,6 +298,85 @@ fn the_same_seed_gives_the_same_bits() {
     let one = run(1, "1");
     assert!(one == run(3, "1"), "threads change the result");
     assert!(one != run(1, "2"), "the seed changes nothing");
+}
+
+/// What is watched is in the log, and the weights are those of a run that nobody watched, also when it was stopped in between.
+#[test]
+fn a_watched_run_logs_more_and_learns_the_same() {
+    let run = |dir: &Path, watch: &[(&str, &str)]| {
+        let fixed = [("epochs", "2"), ("batch_size", "8"), ("ema_decay", "0")];
+        let recipe = recipe(&[&fixed, watch].concat());
+        let mut run = Run::new(job(recipe, few(24, 16)), folder(dir)).expect("valid");
+        while !run.is_finished() {
+            run.epoch().expect("runs");
+        }
+        std::fs::read(dir.join("run/last.safetensors")).expect("saved")
+    };
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let plain = run(dirs[0].path(), &[]);
+    let all = [("watch.eval_steps", "1"), ("watch.raw", "true"), ("watch.activations", "true")];
+    assert!(plain == run(dirs[1].path(), &all), "watching changes the weights");
+    let records = log(dirs[1].path());
+    let of = |kind: &str| records.iter().filter(move |r| r["kind"] == kind).cloned().collect::<Vec<_>>();
+    let midway = of("eval_midway");
+    let steps: Vec<_> = midway.iter().map(|r| (r["step"].as_u64(), r["epoch"].as_u64())).collect();
+    let at = |step, epoch| (Some(step), Some(epoch));
+    assert_eq!(steps, [at(1, 1), at(2, 1), at(4, 2), at(5, 2)], "the ends of epochs are judged anyway");
+    for record in midway.iter().chain(&of("eval")) {
+        assert!(record["eval_loss"].is_f64() && record["count"] == 16, "{record}");
+        // Without an average the weights are themselves.
+        for key in ["loss", "top1_error", "top5_error"] {
+            assert_eq!(record[format!("raw_{key}")], record[format!("eval_{key}")], "{record}");
+        }
+        let seen = &record["activations"];
+        // 1792 channels of the paper at width 0.06, rounded to eights in each concatenation.
+        assert_eq!(seen["channels"], 112, "{record}");
+        assert!(seen["std"].as_f64() > Some(0.0) && seen["max"].as_f64() > seen["mean"].as_f64(), "{record}");
+        assert!(seen["dead"].as_f64() <= seen["zeros"].as_f64(), "{record}");
+    }
+    assert!(log(dirs[0].path()).iter().all(|r| r["kind"] != "eval_midway" && r["raw_loss"].is_null()));
+}
+
+/// Their mean over the positions, times the classifier, is the answer.
+#[test]
+fn activations_before_pooling_are_those_that_the_answer_is_made_of() {
+    let Splits { val, .. } = few(24, 16);
+    for net in ["inception_v3", "inception_resnet_v2"] {
+        let graph =
+            build(&inception_graph::Spec::new(net).img_size(107).width(0.06).classes(10)).expect("valid");
+        let weights = Weights::init(&graph, 3);
+        let mut engine = Cpu::new(graph.clone(), weights.clone(), Device::new(Some(2)).expect("a device"));
+        let mut loader = Loader::new(Request {
+            order: (0..val.samples.len()).collect(),
+            dataset: Arc::new(val.clone()),
+            transform: Transform::Eval,
+            preprocessing: recipe(&[]).eval.into(),
+            side: 107,
+            batch_size: 16,
+            drop_last: false,
+            on_bad: OnBad::Error,
+            workers: 1,
+            cache: Cache::new(0),
+        });
+        let batch = loader.next().expect("a batch").expect("pictures");
+        let (values, channels) = engine.before_pooling(&batch, Use::Current);
+        let logits = engine.predict(&batch, Use::Current);
+        let kernel = weights.get(weights.index("logits/weight").expect("a classifier"));
+        let bias = weights.get(weights.index("logits/bias").expect("a classifier"));
+        let positions = values.len() / batch.len() / channels;
+        for (picture, logits) in values.chunks(positions * channels).zip(logits.chunks(10)) {
+            for (class, &logit) in logits.iter().enumerate() {
+                let product = |(i, &value): (usize, &f32)| {
+                    f64::from(value) * f64::from(kernel[i % channels * 10 + class]) / positions as f64
+                };
+                let expected = picture.iter().enumerate().map(product).sum::<f64>() + f64::from(bias[class]);
+                assert!(
+                    (expected - f64::from(logit)).abs() < 1e-3 * expected.abs().max(1.0),
+                    "{net}: {expected} {logit}"
+                );
+            }
+        }
+    }
 }
 
 /// The trap of fine-tuning: after a few steps running statistics are those of other pictures, and a network that has learnt its

@@ -113,6 +113,9 @@ pub fn build(spec: &Spec) -> Result<Graph, GraphError> {
     if let Some(values) = spec.embedding.filter(|values| !(1..=65_536).contains(values)) {
         return out_of_range("size of the embedding", values.to_string(), "1 to 65536");
     }
+    if let Some(scale) = spec.residual_scale.filter(|&scale| !(scale > 0.0 && scale <= 10.0)) {
+        return out_of_range("residual scale", scale.to_string(), "more than 0 and at most 10");
+    }
     let at_size = |side: usize| {
         let full = Spec { img_size: Some(side), classes: Some(classes), ..spec.clone() };
         let (mut net, x) = Net::new(full, side);

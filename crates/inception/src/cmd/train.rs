@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use inception_cpu::{Device, Keep, TrainNeeds};
-use inception_graph::{Graph, Spec, build};
+use inception_graph::{Graph, Op, Spec, build};
 
 use resume::{Begun, Resume};
 use serde_json::json;
@@ -308,6 +308,11 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         folder.path().display()
     ));
     say_auxiliary(&recipe, &graph, start.file.is_some());
+    if recipe.residual_scale.is_some()
+        && !graph.nodes().iter().any(|node| matches!(node.op, Op::Residual { .. }))
+    {
+        say(&format!("{net} has no residual blocks: residual_scale has no effect"));
+    }
     interrupt::catch()?;
     let job = Job {
         workers: args.workers.unwrap_or(device.pool.threads()).max(1),
@@ -417,6 +422,7 @@ fn open_start(file: &Path, args: &TrainArgs, recipe: &mut Recipe) -> Result<Chec
     }
     recipe.net = Some(metadata.net.clone());
     recipe.width = metadata.width;
+    recipe.residual_scale = metadata.residual_scale;
     recipe.img_size = recipe.img_size.or(Some(metadata.img_size));
     Ok(checkpoint)
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use inception_cpu::{Device, Keep, Learning, Model, Scratch, Targets, TrainState, Trainer};
-use inception_graph::{Graph, Weights};
+use inception_graph::{Graph, Op, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
 use crate::data::{Batch, DataError};
@@ -51,6 +51,15 @@ impl Cpu {
         trainer
     }
 
+    /// The network folded with these weights, and its memory.
+    fn model(&mut self, weights: Use) -> (&Model, &mut Scratch) {
+        if self.model.as_ref().is_none_or(|(held, _)| *held != weights) {
+            self.model = Some((weights, Model::new(&self.predicting, self.held(weights), &self.device)));
+        }
+        let Some((_, model)) = &self.model else { unreachable!("set above") };
+        (model, &mut self.scratch)
+    }
+
     fn held(&self, which: Use) -> &Weights {
         match (&self.weights, which) {
             (Held::Still(weights), _) => weights,
@@ -71,11 +80,22 @@ impl Engine for Cpu {
     }
 
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
-        if self.model.as_ref().is_none_or(|(held, _)| *held != weights) {
-            self.model = Some((weights, Model::new(&self.predicting, self.held(weights), &self.device)));
-        }
-        let Some((_, model)) = &self.model else { unreachable!("set above") };
-        answer(model, &batch.pixels, &mut self.scratch)
+        let (model, scratch) = self.model(weights);
+        answer(model, &batch.pixels, scratch)
+    }
+
+    fn before_pooling(&mut self, batch: &Batch, weights: Use) -> (Vec<f32>, usize) {
+        let (model, scratch) = self.model(weights);
+        let nodes = model.graph().nodes();
+        let pooling = nodes.iter().rfind(|node| matches!(node.op, Op::GlobalAvgPool));
+        let last = pooling.expect("every network ends in a pooling").inputs[0];
+        let mut values = Vec::new();
+        model.run_and_see(&batch.pixels, last, scratch, |id, view| {
+            if id == last {
+                values = view.to_vec();
+            }
+        });
+        (values, nodes[last.0].shape.c)
     }
 
     fn weights(&self, weights: Use) -> Weights {

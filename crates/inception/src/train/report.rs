@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Run;
 use crate::data::Skipped;
@@ -195,8 +195,24 @@ impl Run {
         self.judge(told)
     }
 
-    /// Saves, logs and draws what an epoch came to.
-    pub(super) fn finish_epoch(&mut self, report: EpochReport, found: Evaluation) -> Result<()> {
+    /// Tells TensorBoard of an evaluation.
+    pub(super) fn tell_events(&mut self, found: &Metrics) -> Result<()> {
+        let scalars = [
+            ("eval/loss", found.loss()),
+            ("eval/top1_error", found.top1_error()),
+            ("eval/top5_error", found.top5_error()),
+        ];
+        let told = self.events.add(self.at.step, &scalars);
+        self.judge(told)
+    }
+
+    /// Saves, logs and draws what an epoch came to; `watched` is what its record holds besides.
+    pub(super) fn finish_epoch(
+        &mut self,
+        report: EpochReport,
+        found: Evaluation,
+        watched: Map<String, Value>,
+    ) -> Result<()> {
         let r = &report;
         self.metadata.metrics = [
             ("eval_loss", r.eval_loss),
@@ -209,20 +225,16 @@ impl Run {
         let better = self.at.best.is_none_or(|best| now.merit < best.merit);
         let percent = |error: f64| 100.0 * (1.0 - error);
         let row = [r.train_loss, r.eval_loss, percent(r.eval_top1_error), percent(r.eval_top5_error), r.lr];
-        self.folder.log(&r.record(better))?;
+        let mut record = r.record(better);
+        watched.into_iter().for_each(|(key, value)| record[key] = value);
+        self.folder.log(&record)?;
         self.folder.summarize(&row, r.epoch)?;
-        let scalars = [
-            ("eval/loss", r.eval_loss),
-            ("eval/top1_error", r.eval_top1_error),
-            ("eval/top5_error", r.eval_top5_error),
-        ];
-        let told = self.events.add(r.step, &scalars);
         self.at.epochs.push(report);
         if better {
             self.at.best = Some(now);
         }
         self.save_weights(better)?;
-        self.judge(told)?;
+        self.tell_events(&found.metrics)?;
         // The best epoch is shown, or the latest where the best was in another process.
         let best = self.at.best.unwrap_or(now).epoch;
         if better || self.judged.as_ref().is_none_or(|judged| judged.epoch != best) {

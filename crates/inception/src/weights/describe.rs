@@ -52,8 +52,8 @@ impl Fitted<'_> {
         Ok(about)
     }
 
-    fn graph(&self, img_size: usize) -> Result<Graph, CheckpointError> {
-        let spec = Spec { img_size: Some(img_size), ..self.found.graph.spec().clone() };
+    fn graph(&self, img_size: usize, residual_scale: Option<f32>) -> Result<Graph, CheckpointError> {
+        let spec = Spec { img_size: Some(img_size), residual_scale, ..self.found.graph.spec().clone() };
         build(&spec).map_err(|source| CheckpointError::Graph { path: self.file.path().into(), source })
     }
 
@@ -63,7 +63,7 @@ impl Fitted<'_> {
             let reason = format!("they name {described} classes, its tensors have {found}: name as many");
             return Err(CheckpointError::Metadata { path: self.file.path().into(), reason });
         }
-        let graph = self.graph(metadata.img_size)?;
+        let graph = self.graph(metadata.img_size, metadata.residual_scale)?;
         let Spec { net, width, embedding, .. } = graph.spec().clone();
         let metadata = Metadata { net, width, embedding, ..metadata };
         let report = vec!["preprocessing and classes as the file itself says".into()];
@@ -91,7 +91,7 @@ impl Fitted<'_> {
                 report.extend(preset::assumption(layout, spec, auxiliary).map(String::from));
             }
         }
-        let graph = self.graph(img_size)?;
+        let graph = self.graph(img_size, None)?;
         let count = graph.classes();
         let mut metadata =
             Metadata::new(&graph, classes.unwrap_or_else(|| imagenet::names(count)), preprocessing);
