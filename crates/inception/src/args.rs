@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{bench, convert, data, demo, eval, info, predict, train, verify};
+use crate::cmd::{bench, compare, convert, data, demo, eval, info, predict, train, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +12,7 @@ Examples:
   inception data check pictures/                      what would go wrong with a folder of pictures
   inception data pack pictures/ -o packed/            the same pictures, of the size that training needs
   inception train pictures/ -m inception_v4           train on a folder with a folder a class
+  inception compare pictures/ -m inception_v4 -m inception_resnet_v2   the paper's comparison, on your pictures
   inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
   inception predict -w best.safetensors cat.jpg       what is on a picture
   inception predict -w inceptionv4-8e4777a0.pth a.jpg the same with weights that others published
@@ -53,6 +54,8 @@ pub enum Command {
     Data(data::DataArgs),
     /// Prove that a file of weights gives the numbers of the program it came from
     Verify(verify::VerifyArgs),
+    /// Train several networks alike, and draw their errors side by side
+    Compare(Box<compare::CompareArgs>),
     /// Train a network, or go on training one
     Train(Box<train::TrainArgs>),
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use inception_cpu::{Device, Keep};
 use inception_graph::{Spec, build};
 
+use crate::compare::{PAIRS, width_at_cost};
 use crate::data::digits::digits;
 use crate::data::{Dataset, Picture};
 use crate::figures::{self, Curve, Figure};
@@ -16,10 +17,6 @@ use crate::recipe::Recipe;
 use crate::run_dir::{RunDir, environment};
 use crate::sheet::save_png;
 use crate::train::{Flow, Job, Run, Saving, Summary};
-
-/// A plain network and the residual one that the paper holds against it (Figures 21 and 23).
-const PAIRS: [[&str; 2]; 2] =
-    [["inception_v3", "inception_resnet_v1"], ["inception_v4", "inception_resnet_v2"]];
 
 /// Width of the plain networks.
 const WIDTH: f64 = 0.25;
@@ -68,19 +65,8 @@ impl Demo {
     fn pair(&self, [plain, residual]: [&str; 2], out: &mut dyn Write) -> Result<(Vec<Summary>, Flow)> {
         let base = Recipe::load("demo", &self.sets)?;
         let side = base.img_size;
-        let macs = |net: &str, width: f64| -> Result<u64> {
-            let spec = Spec { img_size: side, ..Spec::new(net).width(width).classes(10) };
-            Ok(build(&spec)?.macs())
-        };
-        let target = macs(plain, WIDTH)?;
-        // Layers have multiples of 8 channels, so costs come in steps; the nearest one is taken.
-        let mut width = WIDTH;
-        for percent in 15..=40 {
-            let candidate = f64::from(percent) / 100.0;
-            if macs(residual, candidate)?.abs_diff(target) < macs(residual, width)?.abs_diff(target) {
-                width = candidate;
-            }
-        }
+        let spec = |net| Spec { img_size: side, ..Spec::new(net).width(WIDTH).classes(10) };
+        let width = width_at_cost(&spec(residual), build(&spec(plain))?.macs())?;
         let mut runs = [self.start(plain, WIDTH, &base)?, self.start(residual, width, &base)?];
         writeln!(out, "\n{:>5} {:>6}  {:<30}  {:<30}", "epoch", "steps", plain, residual)?;
         while !runs[1].is_finished() {

@@ -4,6 +4,7 @@ pub mod answers;
 pub mod args;
 pub mod checkpoint;
 pub mod cmd;
+pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod engine;

@@ -12,6 +12,7 @@ use inception::progress::say_error;
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => cmd::bench::run(args),
+        Command::Compare(args) => cmd::compare::run(*args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Data(args) => cmd::data::run(args),
         Command::Demo(args) => cmd::demo::run(args),

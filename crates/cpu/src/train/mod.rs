@@ -11,6 +11,7 @@
 //! and gradient norm are known to be finite.
 
 mod clock;
+mod look;
 mod needs;
 mod plan;
 mod recalibrate;

@@ -3,10 +3,8 @@
 use std::mem::replace;
 
 use inception_graph::Role;
-use inception_kernels::loss::Targets;
 
-use super::{Group, Trainer};
-use crate::step::{Optimizer, StepOptions};
+use super::Trainer;
 
 /// Sums over pictures of a channel's mean and of its mean square.
 type Sums = Vec<[f64; 2]>;
@@ -48,34 +46,10 @@ impl Trainer {
         &mut self,
         batches: &mut dyn Iterator<Item = Result<Vec<f32>, E>>,
     ) -> Result<(Vec<Sums>, f64), E> {
-        // Forward alone: of these values only the batch's statistics remain.
-        let options = StepOptions {
-            optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false },
-            lr: 0.0,
-            weight_decay: 0.0,
-            clip_grad: None,
-            label_smoothing: 0.0,
-            aux_weight: 0.0,
-            bn_decay: 0.0,
-            ema_decay: None,
-            random: [0; 2],
-            micro_batch: None,
-        };
-        let picture = self.graph.nodes()[0].shape.len();
         let (mut sums, mut pictures) = (vec![Sums::new(); self.nodes.len()], 0.0);
         for input in batches {
             let input = input?;
-            let labels = vec![0; input.len() / picture];
-            let count = labels.len() as f64;
-            let group = Group {
-                input: &input,
-                targets: Targets::new(&labels),
-                before: 0,
-                batch: labels.len(),
-                options: &options,
-            };
-            let program = self.prepare(labels.len());
-            program.steps[..program.forward()].iter().for_each(|step| _ = self.take(step, &group));
+            let count = self.look(&input, |_, _| {}) as f64;
             let fixed = &self.learning.fixed_norms;
             for ((kept, sums), _) in self.nodes.iter().zip(&mut sums).zip(fixed).filter(|(_, fixed)| !**fixed)
             {

@@ -12,6 +12,7 @@ use crate::exit::UsageError;
 use crate::progress::say;
 
 pub mod bench;
+pub mod compare;
 pub mod convert;
 pub mod data;
 pub mod demo;

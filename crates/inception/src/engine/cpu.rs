@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use inception_cpu::{Device, Keep, Learning, Model, Scratch, Targets, TrainState, Trainer};
-use inception_graph::{Graph, Op, Weights};
+use inception_graph::{Graph, Weights};
 
 use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
 use crate::data::{Batch, DataError};
@@ -84,18 +84,8 @@ impl Engine for Cpu {
         answer(model, &batch.pixels, scratch)
     }
 
-    fn before_pooling(&mut self, batch: &Batch, weights: Use) -> (Vec<f32>, usize) {
-        let (model, scratch) = self.model(weights);
-        let nodes = model.graph().nodes();
-        let pooling = nodes.iter().rfind(|node| matches!(node.op, Op::GlobalAvgPool));
-        let last = pooling.expect("every network ends in a pooling").inputs[0];
-        let mut values = Vec::new();
-        model.run_and_see(&batch.pixels, last, scratch, |id, view| {
-            if id == last {
-                values = view.to_vec();
-            }
-        });
-        (values, nodes[last.0].shape.c)
+    fn before_pooling(&mut self, batch: &Batch) -> (Vec<f32>, usize) {
+        self.trainer().before_pooling(&batch.pixels)
     }
 
     fn weights(&self, weights: Use) -> Weights {

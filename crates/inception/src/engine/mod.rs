@@ -28,8 +28,8 @@ pub trait Engine {
     fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError>;
     /// Values of the output `logits` (`embedding` where the network has no classifier), `[n, classes]` row by row.
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32>;
-    /// Values of the layer before the last pooling, `[n, h, w, channels]`, and its channels.
-    fn before_pooling(&mut self, batch: &Batch, weights: Use) -> (Vec<f32>, usize);
+    /// Values of the layer before the last pooling as a training step on `batch` has them, `[n, h, w, channels]`, and its channels.
+    fn before_pooling(&mut self, batch: &Batch) -> (Vec<f32>, usize);
     /// A copy of the weights.
     fn weights(&self, weights: Use) -> Weights;
     /// Replaces the weights and forgets average and optimizer state.

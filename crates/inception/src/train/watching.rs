@@ -3,7 +3,7 @@
 //! ```text
 //! evaluation   loss and errors of the average weights on the validation pictures
 //! raw          the same of the weights as they are
-//! activations  the layer before the last pooling, for the weights as they are, on the first validation pictures:
+//! activations  the layer before the last pooling on some training pictures, not distorted, as a training step has it:
 //!              dead  = share of its channels that are 0 at every position of every one of these pictures
 //!              zeros = share of its values that are 0;  mean, standard deviation and largest of all of them
 //! ```
@@ -103,9 +103,9 @@ impl Run {
 
     fn activations(&mut self) -> Result<Activations> {
         let (mut values, mut channels, mut pictures) = (Vec::new(), 1, 0);
-        for batch in self.batches(Part::Val) {
+        for batch in self.batches(Part::Sample) {
             let batch = batch?;
-            let (of_batch, found) = self.engine.before_pooling(&batch, Use::Current);
+            let (of_batch, found) = self.engine.before_pooling(&batch);
             values.extend(of_batch);
             channels = found;
             pictures += batch.len();

@@ -12,7 +12,7 @@ use crate::recipe::Recipe;
 
 /// `--resume`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Resume {
+pub(in crate::cmd) enum Resume {
     /// The run of this name, if there is one.
     Auto,
     /// The run in this folder.
@@ -27,8 +27,8 @@ impl FromStr for Resume {
 }
 
 /// A run that was begun, in its folder.
-pub(super) struct Begun {
-    pub(super) folder: PathBuf,
+pub(in crate::cmd) struct Begun {
+    pub(in crate::cmd) folder: PathBuf,
     /// What it was begun with; `None` where it was left before its recipe was written, so that it begins anew.
     with: Option<With>,
 }
@@ -40,7 +40,7 @@ struct With {
 
 impl Begun {
     /// The run that `resume` means, `None` where a new one starts.
-    pub(super) fn find(
+    pub(in crate::cmd) fn find(
         resume: Option<&Resume>,
         output: &Path,
         experiment: Option<&str>,
@@ -74,42 +74,48 @@ impl Begun {
     }
 
     /// The recipe that flags lie over where no other is named.
-    pub(super) fn recipe_file(&self) -> Option<String> {
+    pub(in crate::cmd) fn recipe_file(&self) -> Option<String> {
         self.with.as_ref().map(|_| self.folder.join("recipe.toml").to_string_lossy().into_owned())
     }
 
     /// Its recipe.
-    pub(super) fn recipe(&self) -> Option<&Recipe> {
+    pub(in crate::cmd) fn recipe(&self) -> Option<&Recipe> {
         self.with.as_ref().map(|with| &with.recipe)
     }
 
     /// The folder of its pictures.
-    pub(super) fn data(&self) -> Option<PathBuf> {
+    pub(in crate::cmd) fn data(&self) -> Option<PathBuf> {
         Some(self.with.as_ref()?.env.get("data")?.as_str()?.into())
     }
 
     /// The file of weights that it started from.
-    pub(super) fn weights(&self) -> Option<PathBuf> {
+    pub(in crate::cmd) fn weights(&self) -> Option<PathBuf> {
         Some(self.with.as_ref()?.env.get("weights")?.as_str()?.into())
     }
 
     /// Whether it started with a new classifier.
-    pub(super) fn has_new_head(&self) -> bool {
+    pub(in crate::cmd) fn has_new_head(&self) -> bool {
         self.with.as_ref().is_some_and(|with| with.env["new_head"] == true)
     }
 
     /// Whether its splits need not have the same classes.
-    pub(super) fn may_miss_classes(&self) -> bool {
+    pub(in crate::cmd) fn may_miss_classes(&self) -> bool {
         self.with.as_ref().is_some_and(|with| with.env["allow_missing"] == true)
     }
 
     /// The share of each class that it holds out.
-    pub(super) fn val_split(&self) -> Option<f64> {
+    pub(in crate::cmd) fn val_split(&self) -> Option<f64> {
         self.with.as_ref()?.env.get("val_split")?.as_f64()
     }
 
+    /// Epochs that its log holds.
+    pub(in crate::cmd) fn epochs_done(&self) -> usize {
+        let log = fs::read_to_string(self.folder.join("log.jsonl")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("\"kind\":\"eval\"")).count()
+    }
+
     /// Refuses a recipe that is not the run's.
-    pub(super) fn check(&self, asked: &Recipe) -> Result<(), UsageError> {
+    pub(in crate::cmd) fn check(&self, asked: &Recipe) -> Result<(), UsageError> {
         let differences = self.recipe().map_or(Vec::new(), |recipe| recipe.differences(asked));
         if differences.is_empty() {
             return Ok(());

@@ -1,0 +1,161 @@
+//! Figures of a comparison: means over seeds, and from the least to the largest of them.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::arms::groups;
+use super::points::{Comparison, Point};
+use super::spread::Spread;
+use crate::figures::{self, Curve, Figure};
+
+/// What a figure shows of each evaluation.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// In the name of the file.
+    file: &'static str,
+    title: &'static str,
+    y_label: &'static str,
+    /// `None` where it was not measured.
+    value: fn(&Point) -> Option<f64>,
+    /// The same of the weights without averaging.
+    raw: Option<fn(&Point) -> Option<f64>>,
+}
+
+const SHOWN: [Shown; 6] = [
+    Shown {
+        file: "top1",
+        title: "Top-1 error",
+        y_label: "top-1 error, %",
+        value: |p| Some(100.0 * p.eval_top1_error),
+        raw: None,
+    },
+    Shown {
+        file: "top5",
+        title: "Top-5 error",
+        y_label: "top-5 error, %",
+        value: |p| Some(100.0 * p.eval_top5_error),
+        raw: None,
+    },
+    Shown {
+        file: "average",
+        title: "Top-1 error of the moving average and of the weights as they are",
+        y_label: "top-1 error, %",
+        value: |p| p.raw_top1_error.and(Some(100.0 * p.eval_top1_error)),
+        raw: Some(|p| Some(100.0 * p.raw_top1_error?)),
+    },
+    Shown {
+        file: "loss",
+        title: "Training loss",
+        y_label: "loss",
+        // Of interest where the layers are.
+        value: |p| p.dead.and(p.train_loss),
+        raw: None,
+    },
+    Shown {
+        file: "dead",
+        title: "Units of the last layer before the pooling that are always zero",
+        y_label: "share of units, %",
+        value: |p| Some(100.0 * p.dead?),
+        raw: None,
+    },
+    Shown {
+        file: "spread",
+        title: "Activations of the last layer before the pooling",
+        y_label: "standard deviation",
+        value: |p| p.std,
+        raw: None,
+    },
+];
+
+/// Values of several runs at the steps that all of them have: the mean, and from the least to the largest.
+fn mean_curve(name: String, runs: &[Vec<&Point>], value: fn(&Point) -> Option<f64>) -> Curve {
+    let mut curve = Curve { name, ..Curve::default() };
+    for point in runs.first().into_iter().flatten() {
+        let same =
+            |run: &Vec<&Point>| run.iter().find(|other| other.step == point.step).and_then(|p| value(p));
+        let Some(values) = runs.iter().map(same).collect::<Option<Vec<f64>>>() else { continue };
+        let Some(spread) = Spread::of(&values) else { continue };
+        curve.points.push((point.step as f64, spread.mean));
+        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+        curve.band.push((low, high));
+    }
+    if runs.len() < 2 {
+        curve.band.clear();
+    }
+    curve
+}
+
+/// A figure and the name of its file.
+fn figure(
+    whole: &Comparison,
+    (group, who): &(String, Vec<usize>),
+    shown: &Shown,
+) -> Option<(String, Figure)> {
+    let names = whole.names();
+    let mut curves = Vec::new();
+    for &arm in who {
+        let runs = whole.runs(&names[arm]);
+        let curve = |suffix: &str, value| mean_curve(format!("{}{suffix}", label(whole, arm)), &runs, value);
+        let solid = curve("", shown.value);
+        if solid.points.is_empty() {
+            continue;
+        }
+        curves.push(solid);
+        if let Some(raw) = shown.raw {
+            curves.push(Curve { dashed: true, ..curve(", raw", raw) });
+        }
+    }
+    let seeds = who.iter().map(|&arm| whole.runs(&names[arm]).len()).max().unwrap_or(0);
+    let about = &whole.about;
+    let spread = if seeds > 1 {
+        format!("Lines are means over {seeds} seeds, bands go from the least to the largest. ")
+    } else {
+        String::new()
+    };
+    // The error at which the first one ends, and when others are there.
+    let is_error = shown.file.starts_with("top");
+    let target =
+        curves.first().filter(|_| is_error && curves.len() > 1).and_then(|first| first.points.last());
+    let target =
+        target.map(|point| point.1).filter(|&end| curves.iter().skip(1).any(|c| c.reaches(end).is_some()));
+    let figure = Figure {
+        title: format!(
+            "{}, {} validation pictures at {} px",
+            shown.title,
+            inception_graph::thousands(whole.points.first().map_or(0, |p| p.count)),
+            about.img_size
+        ),
+        y_label: shown.y_label.into(),
+        target,
+        note: format!("{spread}{}", about.command),
+        curves,
+    };
+    (!figure.curves.is_empty())
+        .then(|| (format!("{}-{}.svg", group.replace(['.', ' '], "_"), shown.file), figure))
+}
+
+/// The arm as a figure calls it: in one of a single network, what is its own.
+fn label(whole: &Comparison, arm: usize) -> String {
+    whole.about.arms[arm].name.clone()
+}
+
+/// Writes all figures into `folder`; their files, in order.
+pub fn draw(whole: &Comparison, folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for group in groups(&whole.names()) {
+        for shown in &SHOWN {
+            if let Some((file, figure)) = figure(whole, &group, shown) {
+                figures::draw(&folder.join(&file), &[figure])?;
+                files.push(file);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The top-1 error of one run, in percent.
+pub(super) fn run_curve(run: &[&Point]) -> Curve {
+    let points = run.iter().map(|point| (point.step as f64, 100.0 * point.eval_top1_error));
+    Curve::new("", points.collect())
+}
