@@ -112,11 +112,12 @@ impl Demo {
                 y_label: "top-1 error, %".into(),
                 curves: pair
                     .iter()
-                    .map(|s| Curve {
-                        name: s.net.clone(),
-                        points: s.epochs.iter().map(|e| (e.step as f64, 100.0 * e.eval_top1_error)).collect(),
+                    .map(|s| {
+                        let points = s.epochs.iter().map(|e| (e.step as f64, 100.0 * e.eval_top1_error));
+                        Curve::new(s.net.clone(), points.collect())
                     })
                     .collect(),
+                ..Figure::default()
             })
             .collect();
         figures::draw(&self.folder.join("curves.svg"), &figures)

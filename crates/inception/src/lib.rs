@@ -22,5 +22,6 @@ pub mod run_dir;
 pub mod schedule;
 pub mod sheet;
 pub mod tensorboard;
+mod ticks;
 pub mod train;
 pub mod weights;

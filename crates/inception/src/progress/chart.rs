@@ -11,6 +11,7 @@
 use anstyle::Style;
 
 use super::canvas::{Area, Canvas};
+use crate::ticks::ticks;
 
 /// How a curve is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,36 +203,9 @@ impl Chart {
     }
 }
 
-/// Round values in a range, about `count` of them, with all their digits.
-fn ticks([low, high]: [f64; 2], count: usize) -> Vec<(f64, String)> {
-    let raw = (high - low) / count as f64;
-    let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|by| by * power).into_iter().find(|&step| step >= raw);
-    let Some(step) = step.filter(|step| step.is_finite() && *step > 0.0) else { return Vec::new() };
-    let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-    let first = (low / step).ceil();
-    let values = (0..=count + 1).map(|i| (first + i as f64) * step);
-    let inside = values.take_while(|value| *value <= high + 1e-9 * step);
-    let label = |value: f64| match value {
-        0.0 => "0".into(),
-        _ if low.abs().max(high.abs()) < 1e6 => format!("{value:.digits$}"),
-        _ => format!("{value:.1e}"),
-    };
-    inside.map(|value| (value, label(value))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round() {
-        let labels = |range, count| ticks(range, count).into_iter().map(|tick| tick.1).collect::<Vec<_>>();
-        assert_eq!(labels([0.3, 2.4], 4), ["1", "2"]);
-        assert_eq!(labels([0.0, 10.0], 5), ["0", "2", "4", "6", "8", "10"]);
-        assert_eq!(labels([1.04, 1.11], 4), ["1.04", "1.06", "1.08", "1.10"]);
-        assert!(labels([0.0, f64::NAN], 4).is_empty() && labels([0.0, 0.0], 4).is_empty());
-    }
 
     /// A line from corner to corner passes through every column, and its ends lie in the corners.
     #[test]

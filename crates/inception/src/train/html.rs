@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::figures::escape;
 use crate::metrics::{ClassCounts, Metrics};
 
 /// Classes whose confusions are shown as a matrix; of more, the most frequent are listed.
@@ -110,22 +111,6 @@ pub(super) fn page(page: &Page) -> String {
         include_str!("report.css"),
         facts.collect::<String>(),
     )
-}
-
-/// Text that stands for itself, between tags and in attributes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// A name from outside; its direction of writing turns nothing around it.

@@ -43,7 +43,7 @@ impl Run {
 
     /// Writes `curves.svg` and `report.html`.
     pub(super) fn draw(&self) -> Result<()> {
-        let curves = figures::svg(&self.figures())?;
+        let curves = figures::svg(&self.figures());
         replace(&self.folder.file("curves.svg"), curves.as_bytes())?;
         let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
         // A file that somebody has taken away is left out.
@@ -103,9 +103,8 @@ impl Run {
     }
 
     fn figures(&self) -> [Figure; 2] {
-        let curve = |name: &str, value: fn(&EpochReport) -> f64| Curve {
-            name: name.into(),
-            points: self.at.epochs.iter().map(|e| (e.step as f64, value(e))).collect(),
+        let curve = |name: &str, value: fn(&EpochReport) -> f64| {
+            Curve::new(name, self.at.epochs.iter().map(|e| (e.step as f64, value(e))).collect())
         };
         let net = &self.metadata.net;
         let errors = Figure {
@@ -115,6 +114,7 @@ impl Run {
                 curve("training, distorted pictures", |e| 100.0 * e.train_top1_error),
                 curve("validation", |e| 100.0 * e.eval_top1_error),
             ],
+            ..Figure::default()
         };
         let losses = Figure {
             title: format!("{net}: cross-entropy"),
@@ -123,6 +123,7 @@ impl Run {
                 curve("training, smoothed labels", |e| e.train_loss),
                 curve("validation", |e| e.eval_loss),
             ],
+            ..Figure::default()
         };
         [errors, losses]
     }
