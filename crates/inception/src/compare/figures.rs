@@ -39,7 +39,7 @@ const SHOWN: [Shown; 6] = [
     },
     Shown {
         file: "average",
-        title: "Top-1 error of the moving average and of the weights as they are",
+        title: "Top-1 error of the moving average and of raw weights",
         y_label: "top-1 error, %",
         value: |p| p.raw_top1_error.and(Some(100.0 * p.eval_top1_error)),
         raw: Some(|p| Some(100.0 * p.raw_top1_error?)),
@@ -54,7 +54,7 @@ const SHOWN: [Shown; 6] = [
     },
     Shown {
         file: "dead",
-        title: "Units of the last layer before the pooling that are always zero",
+        title: "Always zero: units of the last layer before the pooling",
         y_label: "share of units, %",
         value: |p| Some(100.0 * p.dead?),
         raw: None,
@@ -96,23 +96,24 @@ fn figure(
     let mut curves = Vec::new();
     for &arm in who {
         let runs = whole.runs(&names[arm]);
-        let curve = |suffix: &str, value| mean_curve(format!("{}{suffix}", label(whole, arm)), &runs, value);
+        let curve = |suffix: &str, value| mean_curve(format!("{}{suffix}", names[arm]), &runs, value);
         let solid = curve("", shown.value);
         if solid.points.is_empty() {
             continue;
         }
         curves.push(solid);
         if let Some(raw) = shown.raw {
-            curves.push(Curve { dashed: true, ..curve(", raw", raw) });
+            curves.push(Curve { dashed: true, band: Vec::new(), ..curve(", raw", raw) });
         }
     }
     let seeds = who.iter().map(|&arm| whole.runs(&names[arm]).len()).max().unwrap_or(0);
     let about = &whole.about;
     let spread = if seeds > 1 {
-        format!("Lines are means over {seeds} seeds, bands go from the least to the largest. ")
+        format!(" Lines are means over {seeds} seeds, bands go from the least to the largest.")
     } else {
         String::new()
     };
+    let pictures = inception_graph::thousands(whole.points.first().map_or(0, |point| point.count));
     // The error at which the first one ends, and when others are there.
     let is_error = shown.file.starts_with("top");
     let target =
@@ -120,24 +121,14 @@ fn figure(
     let target =
         target.map(|point| point.1).filter(|&end| curves.iter().skip(1).any(|c| c.reaches(end).is_some()));
     let figure = Figure {
-        title: format!(
-            "{}, {} validation pictures at {} px",
-            shown.title,
-            inception_graph::thousands(whole.points.first().map_or(0, |p| p.count)),
-            about.img_size
-        ),
+        title: shown.title.into(),
         y_label: shown.y_label.into(),
         target,
-        note: format!("{spread}{}", about.command),
+        note: format!("{pictures} validation pictures, {} px.{spread} {}", about.img_size, about.command),
         curves,
     };
     (!figure.curves.is_empty())
         .then(|| (format!("{}-{}.svg", group.replace(['.', ' '], "_"), shown.file), figure))
-}
-
-/// The arm as a figure calls it: in one of a single network, what is its own.
-fn label(whole: &Comparison, arm: usize) -> String {
-    whole.about.arms[arm].name.clone()
 }
 
 /// Writes all figures into `folder`; their files, in order.
