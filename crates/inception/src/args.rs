@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{bench, compare, convert, data, demo, eval, info, predict, train, verify};
+use crate::cmd::{average, bench, compare, convert, data, demo, eval, info, predict, train, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +16,7 @@ Examples:
   inception eval -w best.safetensors pictures/        loss and errors of a checkpoint
   inception predict -w best.safetensors cat.jpg       what is on a picture
   inception predict -w inceptionv4-8e4777a0.pth a.jpg the same with weights that others published
+  inception average *.safetensors -o mean.safetensors the mean of several checkpoints
   inception bench inception_v4 --layers               how fast it is here, and where the time goes
 
 Data go to stdout, messages to stderr.
@@ -45,6 +46,9 @@ pub enum Command {
     /// Measure loss and errors of a checkpoint on labelled pictures
     #[command(visible_aliases = ["val", "validate"])]
     Eval(eval::EvalArgs),
+    /// Write the mean of the weights of several checkpoints
+    #[command(visible_alias = "soup")]
+    Average(average::AverageArgs),
     /// Measure how fast a network runs here, and where the time goes
     #[command(visible_alias = "benchmark")]
     Bench(bench::BenchArgs),

@@ -137,7 +137,7 @@ impl Setting {
 }
 
 /// Where weights come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Program and version that wrote the file.
     pub tool: String,
@@ -148,6 +148,12 @@ pub struct Provenance {
     /// Name of the file that their training started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
+    /// The checkpoints that they are the mean of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mean_of: Vec<Share>,
+    /// Pictures that their running statistics were measured on, where that was not in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<String>,
     /// The published file that they were converted from, its format and layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -157,6 +163,15 @@ pub struct Provenance {
     /// How that file had the network's tensors where its layout says otherwise, by our names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tensors: BTreeMap<String, Original>,
+}
+
+/// A checkpoint's part of a mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Name of its file.
+    pub file: String,
+    /// Between 0 and 1; those of all checkpoints are 1 together.
+    pub share: f64,
 }
 
 /// A tensor of a published file.
@@ -176,6 +191,8 @@ impl Default for Provenance {
             recipe: None,
             data: None,
             start: None,
+            mean_of: Vec::new(),
+            statistics: None,
             source: None,
             layout: None,
             tensors: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod args;
+pub mod average;
 pub mod checkpoint;
 pub mod cmd;
 pub mod compare;

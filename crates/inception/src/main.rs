@@ -11,6 +11,7 @@ use inception::progress::say_error;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Average(args) => cmd::average::run(args),
         Command::Bench(args) => cmd::bench::run(args),
         Command::Compare(args) => cmd::compare::run(*args),
         Command::Convert(args) => cmd::convert::run(args),

@@ -110,7 +110,7 @@ pub struct Run {
 }
 
 /// Training pictures that running statistics are measured on.
-const SAMPLE: usize = 2048;
+pub(crate) const SAMPLE: usize = 2048;
 
 /// Pictures of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

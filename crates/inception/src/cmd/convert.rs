@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use inception_formats::Dtype;
 use inception_graph::{Layout, Role};
 
-use super::stdout;
 use super::weights::known;
+use super::{check_output, stdout};
 use crate::checkpoint::{self, Checkpoint, Out, Values};
 use crate::exit::{BadData, Exit, UsageError};
 use crate::weights::Extra;
@@ -55,19 +55,7 @@ pub fn run(args: ConvertArgs) -> Result<Exit> {
         "canonical" => None,
         name => Some(find_layout(name)?),
     };
-    if args.output.extension().is_none_or(|e| e != "safetensors") {
-        let out = args.output.display();
-        return Err(UsageError(format!(
-            "{out}: only safetensors files are written: call it NAME.safetensors"
-        ))
-        .into());
-    }
-    if args.output.exists() && !args.force {
-        let out = args.output.display();
-        return Err(
-            UsageError(format!("{out} exists: choose another name, or replace it with --force")).into()
-        );
-    }
+    check_output(&args.output, args.force)?;
     let mut found = checkpoint::open(&args.input, known(args.model.as_ref())?, true)?;
     if let Some(doubt) = found.doubts.first() {
         let input = args.input.display();

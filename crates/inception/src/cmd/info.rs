@@ -251,9 +251,16 @@ fn describe(out: &mut impl Write, path: &Path, found: &Checkpoint, contents: &Co
         let origin = [("recipe", &provenance.recipe), ("data", &provenance.data)];
         let origin = origin.iter().filter_map(|(what, name)| Some(format!(", {what} {}", name.as_ref()?)));
         writeln!(out, "written by     {}{}", provenance.tool, origin.collect::<String>())?;
+        let shares = provenance.mean_of.iter().map(|part| format!("{} ({:.3})", part.file, part.share));
         match &provenance.source {
             Some(source) => writeln!(out, "source         {source}")?,
+            None if shares.len() > 0 => {
+                writeln!(out, "mean of        {}", shares.collect::<Vec<_>>().join(", "))?;
+            }
             None => writeln!(out, "trained        {} steps, {} epochs", metadata.step, metadata.epoch)?,
+        }
+        if let Some(pictures) = &provenance.statistics {
+            writeln!(out, "statistics of  {pictures}")?;
         }
     }
     found.report.iter().try_for_each(|line| writeln!(out, "  {line}"))?;

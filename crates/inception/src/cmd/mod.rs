@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use anyhow::Context;
 
@@ -11,6 +12,7 @@ use crate::data::{Dataset, LeftOut, Preprocessing};
 use crate::exit::UsageError;
 use crate::progress::say;
 
+pub mod average;
 pub mod bench;
 pub mod compare;
 pub mod convert;
@@ -70,6 +72,20 @@ fn say_common(data: &Dataset, left_out: &[LeftOut], judge: &str) {
             thousands(pictures as u64),
             list(names)
         ));
+    }
+}
+
+/// An error unless `out` can be written: a safetensors file that is not there yet, or is to be replaced.
+fn check_output(out: &Path, force: bool) -> Result<(), UsageError> {
+    let (name, exists) = (out.display(), out.exists() && !force);
+    match out.extension().is_some_and(|extension| extension == "safetensors") {
+        true if exists => {
+            Err(UsageError(format!("{name} exists: choose another name, or replace it with --force")))
+        }
+        true => Ok(()),
+        false => {
+            Err(UsageError(format!("{name}: only safetensors files are written: call it NAME.safetensors")))
+        }
     }
 }
 

@@ -115,6 +115,18 @@ pub fn open_single(root: &Path) -> Result<Dataset, DataError> {
     }
 }
 
+/// Opens `root` for its training pictures: those in `train/` if it has one, else all.
+pub fn open_train(root: &Path) -> Result<Dataset, DataError> {
+    storage::prepare(root)?;
+    if list::is(root) && storage::is_file(root) {
+        return Ok(List::open(root)?.parts(root)?.0);
+    }
+    match split(root, TRAIN)? {
+        Some(train) => train.open(),
+        None => open(root),
+    }
+}
+
 /// Files and folders as given on the command line: folders stand for the pictures inside them, sorted, at any depth.
 pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut pictures = Vec::new();
