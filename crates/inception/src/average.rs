@@ -113,7 +113,7 @@ fn batches(request: &Request, what: &str) -> impl Iterator<Item = Result<Batch, 
 }
 
 /// Settings whose values must be the same in all checkpoints.
-const SETTINGS: [&str; 5] = ["net", "img_size", "width", "embedding", "background"];
+const SETTINGS: [&str; 6] = ["net", "img_size", "width", "embedding", "residual_scale", "background"];
 
 /// A table of what differs in the metadata of checkpoints, each with the name of its file, from those of the first: network, size,
 /// width, classes and their order, preprocessing. `None` where nothing does.
