@@ -158,8 +158,10 @@ def compare(folder, photos=32, side=107, width=0.25):
             more = [text for file in files[1:] for text in ("--ensemble", file)]
             args = [binary, "predict", "-w", files[0], *more, "--crops", str(crops), "-k", "0", "--format", "jsonl",
                     "--output-type", output, *pictures]
-            rows = subprocess.run(args, capture_output=True, text=True, check=True).stdout.splitlines()
-            return np.array([json.loads(row)[output + "s"] for row in rows])
+            run = subprocess.run(args, capture_output=True, text=True)
+            if run.returncode:
+                sys.exit(run.stderr)
+            return np.array([json.loads(row)[output + "s"] for row in run.stdout.splitlines()])
 
         worst = 0.0
         for crops in [12, 144]:

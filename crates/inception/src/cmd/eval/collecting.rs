@@ -23,7 +23,7 @@ use crate::progress::{Progress, Style, counted, say};
 
 /// What becomes of logits.
 #[derive(clap::Args, Clone, Debug)]
-pub struct KeepArgs {
+pub(super) struct KeepArgs {
     /// Folder in which each network's logits are kept, and looked for before it is asked [default: output/eval/logits with --crops or
     /// --ensemble, otherwise none]
     #[arg(long, value_name = "DIR")]
@@ -38,7 +38,7 @@ pub struct KeepArgs {
 
 impl KeepArgs {
     /// The folder where logits are kept, if they are.
-    pub fn folder(&self, ensemble: &EnsembleArgs) -> Option<&Path> {
+    pub(super) fn folder(&self, ensemble: &EnsembleArgs) -> Option<&Path> {
         match (&self.logits_cache, self.no_cache || ensemble.is_one_view()) {
             (Some(folder), _) => Some(folder),
             (None, true) => None,
@@ -48,18 +48,18 @@ impl KeepArgs {
 }
 
 /// What an evaluation is made of.
-pub struct Collected {
+pub(super) struct Collected {
     /// Answers under the classes of the first network.
-    pub answers: Answers,
+    pub(super) answers: Answers,
     /// Pictures that cannot be read.
-    pub skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<Skipped>,
     /// What each network reaches on the same pictures, where there are several.
-    pub members: Vec<MemberReport>,
+    pub(super) members: Vec<MemberReport>,
 }
 
 /// What a network of an ensemble reaches alone.
 #[derive(Serialize)]
-pub struct MemberReport {
+pub(super) struct MemberReport {
     weights: String,
     net: String,
     eval_loss: f64,
@@ -77,7 +77,7 @@ struct Task<'a> {
 }
 
 /// Asks all `members`; `pictures` are those of DATA where logits are kept. `None` where a signal asked for an end.
-pub fn collect(
+pub(super) fn collect(
     members: Vec<(Member, Weights)>,
     dataset: &Dataset,
     pictures: Option<Fingerprint>,
@@ -95,12 +95,20 @@ pub fn collect(
     });
     let task = Task { dataset, device, args, key };
     let (mut asked, mut kept) = (Vec::new(), Vec::new());
+    let folder = args.keep.folder(&args.ensemble);
     for (member, weights) in members {
-        let found = match args.keep.folder(&args.ensemble) {
+        let found = match folder {
             Some(folder) => task.look_up(folder, &member, weights)?,
             None => task.ask(&member, weights)?,
         };
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = found else {
+            let done = match (folder, kept.len()) {
+                (Some(_), 1..) => "; the same command goes on after the networks that are done",
+                _ => "",
+            };
+            say(&format!("stopped before all pictures were answered{done}"));
+            return Ok(None);
+        };
         kept.push(found);
         asked.push(member);
     }
@@ -136,12 +144,7 @@ impl Task<'_> {
                 }
             }
         }
-        let Some(kept) = self.ask(member, weights)? else {
-            say(
-                "stopped; the logits of networks that are done are kept, and the same command goes on with them",
-            );
-            return Ok(None);
-        };
+        let Some(kept) = self.ask(member, weights)? else { return Ok(None) };
         let written = std::fs::create_dir_all(folder).map_err(anyhow::Error::from);
         let written = written.and_then(|()| self.write(&kept, &path, &key, &metadata.classes));
         if let Err(error) = written {
@@ -248,7 +251,7 @@ impl MemberReport {
 }
 
 /// A table of them, if there are any.
-pub fn write_members(out: &mut impl Write, members: &[MemberReport]) -> std::io::Result<()> {
+pub(super) fn write_members(out: &mut impl Write, members: &[MemberReport]) -> std::io::Result<()> {
     let Some(longest) = members.iter().map(|member| member.weights.chars().count()).max() else {
         return Ok(());
     };
