@@ -19,9 +19,12 @@ use crate::engine::Predictor;
 use crate::metrics::MeanProbability;
 use crate::npy;
 
+/// From `[n, side, side, 3]` to a row a view.
+type Answering<'a> = dyn FnMut(&[f32]) -> Vec<f32> + 'a;
+
 /// A network at work.
 pub struct Network<'a> {
-    answer: Box<dyn FnMut(&[f32]) -> Vec<f32> + 'a>,
+    answer: Box<Answering<'a>>,
     /// The next batch.
     input: Vec<f32>,
     /// The picture of each of its views, and how many views of the protocol it is.
@@ -93,7 +96,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The next picture; the error is that of writing what was seen.
-    pub fn next(&mut self) -> io::Result<Option<Answered>> {
+    pub fn next_answer(&mut self) -> io::Result<Option<Answered>> {
         loop {
             if self.waiting.front().is_some_and(Waiting::is_done) {
                 self.first += 1;
@@ -226,11 +229,11 @@ mod tests {
             })
         });
         let networks = networks.collect();
-        let listed = pictures.to_vec().into_iter().map(Ok);
-        let feed = Feed::new(listed, sights, batch, Arc::new(Pool::new(threads))).unwrap();
+        let listed: Vec<_> = pictures.iter().cloned().map(Ok).collect();
+        let feed = Feed::new(listed.into_iter(), sights, batch, Arc::new(Pool::new(threads))).unwrap();
         let mut collector = Collector::new(feed, networks, batch);
         let mut found = Vec::new();
-        while let Some(answered) = collector.next().unwrap() {
+        while let Some(answered) = collector.next_answer().unwrap() {
             found.push(answered);
         }
         drop(collector);
@@ -265,7 +268,7 @@ mod tests {
         use crate::data::crops::crops;
         let (side, picture) = (8, picture(30, 30, 3));
         let Picture::Memory { rgb, .. } = &picture else { unreachable!() };
-        let found = collect(&[picture.clone()], &[sight(side, Crops::OneFortyFour)], 5, 1);
+        let found = collect(std::slice::from_ref(&picture), &[sight(side, Crops::OneFortyFour)], 5, 1);
         assert_eq!(found.1.iter().sum::<usize>(), 48);
         let (mut sum, mut n) = (0.0, 0);
         for scale in [256, 288, 320, 352] {

@@ -50,7 +50,7 @@ impl Kept {
         let names: Vec<String> = answers.indices.iter().map(|&i| name(i)).collect();
         let texts = Map::from_iter([
             ("format".into(), FORMAT.into()),
-            ("classes".into(), json(&classes)?),
+            ("classes".into(), json(classes)?),
             ("pictures".into(), json(&names)?),
             ("skipped".into(), json(skipped)?),
             ("key".into(), json(key)?),
@@ -91,7 +91,8 @@ impl Kept {
             found.with_context(|| format!("it has no `{key}`"))
         };
         ensure!(text(&file, "format")? == FORMAT, "it is no file of logits of this version");
-        ensure!(text(&file, "key")? == key.to_string(), "it is of other pictures or weights");
+        let key = key.to_string();
+        ensure!(text(&file, "key")? == key, "it is of other pictures or weights");
         let skipped = serde_json::from_str(&text(&file, "skipped")?)?;
         let place = |file: &TensorFile, name: &str, dtype: Dtype| {
             let mut all = file.tensors().iter();

@@ -119,7 +119,7 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
     let mut collector = Collector::new(feed, networks, batch);
     collector.seen = seen;
     let (mut total, mut bad) = (0, 0);
-    while let Some(answered) = collector.next().context(DUMPING)? {
+    while let Some(answered) = collector.next_answer().context(DUMPING)? {
         let row = answered.rows.map(|rows| {
             let rows: Vec<_> =
                 members.iter().map(|m| &m.places[..]).zip(rows.iter().map(|r| &r[..])).collect();

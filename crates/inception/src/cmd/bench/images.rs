@@ -105,7 +105,7 @@ pub(super) fn measure(
     while times.len() < 2 || start.elapsed().as_secs_f64() < seconds {
         let began = Instant::now();
         for _ in 0..turn {
-            let answered = collector.next()?.context("the thread that lists pictures stopped")?;
+            let answered = collector.next_answer()?.context("the thread that lists pictures stopped")?;
             decoding += answered.took;
             let rows = answered.rows.map_err(|error| {
                 let problem = format!("{error}; --images measures pictures that can be read: remove it");

@@ -186,7 +186,7 @@ impl Task<'_> {
         let mut progress = Progress::new(Style::Auto, dataset.samples.len() as u64);
         let state = counted(dataset.samples.len(), "picture");
         let mut index = 0;
-        while let Some(answered) = collector.next()? {
+        while let Some(answered) = collector.next_answer()? {
             if interrupt::asked() {
                 return Ok(None);
             }
