@@ -2,7 +2,7 @@
 
     pip install torch==2.15.0 pillow==13.0.0
     python reference/crops.py record                          # crates/inception/tests/fixtures/crops.json
-    python reference/crops.py compare PICTURES [PHOTOS SIDE WIDTH]   # needs target/release/inception, or INCEPTION=…
+    python reference/crops.py compare PICTURES [PHOTOS SIDE WIDTH CROPS…]   # target/release/inception, or INCEPTION=…
 
 `compare` takes two networks with the weights of formula.py, one that sees Pillow's bicubic, the other TensorFlow 1's bilinear of
 another size, and the first photographs of a folder. It prints the largest differences of probabilities and of their logarithms.
@@ -127,7 +127,7 @@ def checkpoint(path, info, preprocessing, classes):
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(tensors))
 
 
-def compare(folder, photos=32, side=107, width=0.25):
+def compare(folder, photos=32, side=107, width=0.25, *crops):
     import torch
     import torch_net
 
@@ -164,7 +164,7 @@ def compare(folder, photos=32, side=107, width=0.25):
             return np.array([json.loads(row)[output + "s"] for row in run.stdout.splitlines()])
 
         worst = 0.0
-        for crops in [12, 144]:
+        for crops in map(int, crops or [12, 144]):
             alone = [expected(member, crops) for member in members]
             for name, files, want in [("v4", [members[0][0]], alone[0]), ("resnet-v2", [members[1][0]], alone[1]),
                                       ("ensemble", [member[0] for member in members], (alone[0] + alone[1]) / 2)]:

@@ -112,6 +112,7 @@ fn logits_are_kept() {
     let (both, said) = eval(&place, &["--crops", "10", "--ensemble", "other.safetensors"]);
     assert_eq!(said.matches("are there already").count(), 1, "{said}");
     assert_eq!(both["members"][0]["eval_loss"], first["eval_loss"]);
+    labels_are_the_networks_own(&place.path("output/eval/logits"));
     for more in
         [&["--crops", "10", "--interpolation", "bicubic"][..], &["--crops", "10", "--precision", "exact"]]
     {
@@ -132,6 +133,26 @@ fn logits_are_kept() {
     place.picture("data/ant/0.png", 77);
     let (other, said) = eval(&place, &["--logits-cache", "kept"]);
     assert!(!said.contains("are there already") && other["eval_loss"] != first["eval_loss"], "{said}");
+}
+
+/// Whatever the order of its classes among those of the ensemble.
+fn labels_are_the_networks_own(folder: &Path) {
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 2);
+    for path in files {
+        let mut file = inception_formats::open(&path).unwrap();
+        let text = |key: &str| -> Vec<String> {
+            serde_json::from_str(&file.texts().iter().find(|(k, _)| k == key).unwrap().1).unwrap()
+        };
+        let (classes, names) = (text("classes"), text("pictures"));
+        let labels = file.tensors().iter().position(|t| t.name == "labels").unwrap();
+        let labels = file.bytes(labels).unwrap().as_chunks().0.iter().map(|&b| i64::from_le_bytes(b));
+        assert_eq!(names.len(), 6);
+        names
+            .iter()
+            .zip(labels)
+            .for_each(|(name, label)| assert!(name.contains(&classes[label as usize]), "{name}"));
+    }
 }
 
 #[test]

@@ -152,9 +152,10 @@ pub(super) fn measure(
 pub(super) fn text(out: &mut impl std::io::Write, images: &Images, threads: usize) -> std::io::Result<()> {
     let Images { pictures, times, crops, views_per_second, of_inference, of_single_views, .. } = images;
     let Times { runs, median_ms, p90_ms, p99_ms, images_per_second, .. } = times;
+    let (turn, turns) = if *crops > 1 { ("turn", "turns") } else { ("batch", "batches") };
     writeln!(
         out,
-        "files      {median_ms:.1} ms a batch (p90 {p90_ms:.1}, p99 {p99_ms:.1}, {runs} batches of {pictures} pictures), \
+        "files      {median_ms:.1} ms a {turn} (p90 {p90_ms:.1}, p99 {p99_ms:.1}, {runs} {turns} of {pictures} pictures), \
          {images_per_second:.1} images/s from files to labels, {of_inference:.2} of inference alone"
     )?;
     if *crops > 1 {

@@ -144,16 +144,17 @@ impl Task<'_> {
                 }
             }
         }
-        let Some(kept) = self.ask(member, weights)? else { return Ok(None) };
+        let Some(mut kept) = self.ask(member, weights)? else { return Ok(None) };
+        own_labels(member, &mut kept.answers);
         let written = std::fs::create_dir_all(folder).map_err(anyhow::Error::from);
         let written = written.and_then(|()| self.write(&kept, &path, &key, &metadata.classes));
         if let Err(error) = written {
             say(&format!("logits are not kept, pass another --logits-cache or --no-cache: {error:#}"));
         }
-        Ok(Some(kept))
+        self.checked(kept).map(Some)
     }
 
-    /// Answers that are about pictures of the data set.
+    /// Answers that are about pictures of the data set, under its labels.
     fn checked(&self, mut kept: Kept) -> Result<Kept> {
         let samples = &self.dataset.samples;
         let label = |&index: &usize| samples.get(index).map(|sample| sample.label);
@@ -231,14 +232,18 @@ fn together(members: &[Member], mut kept: Vec<Kept>) -> Collected {
     Collected { answers, skipped, members: members.collect() }
 }
 
+/// Puts labels of the first network's classes under those of `member`.
+fn own_labels(member: &Member, answers: &mut Answers) {
+    for label in &mut answers.labels {
+        let place = member.places[*label as usize].expect("no picture is of a class that is left out");
+        *label = place as u32;
+    }
+}
+
 impl MemberReport {
     /// The digits that an evaluation of this network alone gives.
     fn of(member: &Member, mut answers: Answers) -> Self {
-        let place = |label: &mut u32| {
-            let place = member.places[*label as usize].expect("no picture is of a class that is left out");
-            *label = place as u32;
-        };
-        answers.labels.iter_mut().for_each(place);
+        own_labels(member, &mut answers);
         let metrics = answers.metrics();
         MemberReport {
             weights: member.file.display().to_string(),
