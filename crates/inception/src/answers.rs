@@ -1,6 +1,5 @@
 //! What a network answers to the pictures of a data set: kept, so that it can be judged in several ways.
 
-use crate::data::Batch;
 use crate::metrics::Metrics;
 
 /// Answers to pictures, in the order in which they were given.
@@ -22,15 +21,28 @@ impl Answers {
         Answers { classes, ..Answers::default() }
     }
 
-    /// Adds the answers to a batch, a row of `logits` a picture.
+    /// Adds the answer to the picture `index` of class `label`.
     ///
     /// # Panics
-    /// Where the rows do not match the pictures.
-    pub fn add(&mut self, batch: &Batch, logits: &[f32]) {
-        assert_eq!(logits.len(), batch.len() * self.classes, "a row of {} for each picture", self.classes);
-        self.indices.extend_from_slice(&batch.indices);
-        self.labels.extend_from_slice(&batch.labels);
-        self.logits.extend_from_slice(logits);
+    /// Where the row has another number of classes.
+    pub fn add(&mut self, index: usize, label: u32, row: &[f32]) {
+        assert_eq!(row.len(), self.classes, "a value for each class");
+        self.indices.push(index);
+        self.labels.push(label);
+        self.logits.extend_from_slice(row);
+    }
+
+    /// Leaves the answers to those pictures for whose index `keep`.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        if self.indices.iter().all(|&index| keep(index)) {
+            return;
+        }
+        let all = std::mem::replace(self, Answers::new(self.classes));
+        for ((row, &index), &label) in all.rows().zip(&all.indices).zip(&all.labels) {
+            if keep(index) {
+                self.add(index, label, row);
+            }
+        }
     }
 
     /// Number of pictures.

@@ -86,7 +86,7 @@ pub fn judge(
     what: &str,
 ) -> Result<Metrics, DataError> {
     let mut predictor = Predictor::new(graph, weights, device);
-    let found = evaluate(graph.classes(), |batch| predictor.predict(batch), batches(request, what))?;
+    let found = evaluate(graph.classes(), |batch| predictor.predict(&batch.pixels), batches(request, what))?;
     Ok(found.metrics)
 }
 

@@ -132,6 +132,34 @@ pub fn softmax(row: &[f32]) -> Vec<f64> {
     row.iter().map(|&v| (f64::from(v) - shift).exp()).collect()
 }
 
+/// A weighted mean of probabilities, `Σ weight · softmax(logits) / Σ weight`, kept as its logarithm: nothing underflows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeanProbability {
+    /// Logarithm of the sum of each class.
+    logs: Vec<f64>,
+    weight: f64,
+}
+
+impl MeanProbability {
+    /// Adds the softmax of a row of logits. A logit that is no finite number makes the whole mean NaN.
+    pub fn add(&mut self, row: &[f32], weight: f64) {
+        let shift = log_sum_exp(row) - weight.ln();
+        self.logs.resize(row.len(), f64::NEG_INFINITY);
+        for (sum, &logit) in self.logs.iter_mut().zip(row) {
+            let more = f64::from(logit) - shift;
+            let larger = sum.max(more);
+            *sum = larger + ((*sum - larger).exp() + (more - larger).exp()).ln();
+        }
+        self.weight += weight;
+    }
+
+    /// The natural logarithm of the mean: a row of logits whose softmax it is.
+    pub fn logits(&self) -> Vec<f32> {
+        let total = self.weight.ln();
+        self.logs.iter().map(|sum| (sum - total).clamp(f64::from(f32::MIN), 0.0) as f32).collect()
+    }
+}
+
 /// The `k` classes with the largest logits, best first, the lower index first among equals; all of them where `k` is more.
 pub fn top_k(row: &[f32], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..row.len()).collect();
@@ -200,6 +228,26 @@ mod tests {
     fn the_lower_class_wins_among_equal_confusions() {
         let confused = BTreeMap::from([(4, 2), (1, 2), (9, 1)]);
         assert_eq!(ClassCounts { confused, ..Default::default() }.most_confused(), Some((1, 2)));
+    }
+
+    #[test]
+    fn means_of_probabilities() {
+        let mean = |rows: &[(&[f32], f64)]| {
+            let mut mean = MeanProbability::default();
+            rows.iter().for_each(|(row, weight)| mean.add(row, *weight));
+            mean.logits()
+        };
+        // Softmaxes (1/4, 3/4) and (1/2, 1/2), the second twice.
+        let found = mean(&[(&[0.0, 3f32.ln()], 1.0), (&[7.0, 7.0], 2.0)]);
+        let expected = [(0.25f64 + 1.0) / 3.0, (0.75 + 1.0) / 3.0];
+        assert!(found.iter().zip(expected).all(|(l, p)| (f64::from(*l) - p.ln()).abs() < 1e-7), "{found:?}");
+        // e^-2000 is nothing in f64, and its logarithm still something.
+        let found = mean(&[(&[-2000.0, 0.0], 1.0), (&[-2001.0, 0.0], 1.0)]);
+        let expected = -2000.0 + ((1.0 + (-1f64).exp()) / 2.0).ln();
+        assert!((f64::from(found[0]) - expected).abs() < 1e-3 && found[1] == 0.0, "{found:?}");
+        assert!(mean(&[(&[-3e38, 3e38], 1.0)]).iter().all(|v| v.is_finite()));
+        assert!(mean(&[(&[0.0, 1.0], 1.0), (&[f32::NAN, 1.0], 1.0)]).iter().all(|v| v.is_nan()));
+        assert!(mean(&[(&[f32::INFINITY, 1.0], 1.0)]).iter().all(|v| v.is_nan()));
     }
 
     #[test]

@@ -82,10 +82,21 @@ impl Window {
 impl Rgb {
     /// An error unless the bytes are as many as the sides say, and some.
     pub(crate) fn check(&self) -> Result<(), PictureError> {
-        let expected = self.width.checked_mul(self.height).and_then(|n| n.checked_mul(3));
-        if expected == Some(self.pixels.len()) && expected != Some(0) {
-            return Ok(());
-        }
-        Err(PictureError::Pixels { width: self.width, height: self.height, found: self.pixels.len() })
+        check_values(self.width, self.height, self.pixels.len())
     }
+}
+
+impl RgbF32 {
+    /// An error unless the values are as many as the sides say, and some.
+    pub(crate) fn check(&self) -> Result<(), PictureError> {
+        check_values(self.width, self.height, self.values.len())
+    }
+}
+
+fn check_values(width: usize, height: usize, found: usize) -> Result<(), PictureError> {
+    let expected = width.checked_mul(height).and_then(|n| n.checked_mul(3));
+    if expected == Some(found) && expected != Some(0) {
+        return Ok(());
+    }
+    Err(PictureError::Pixels { width, height, found })
 }

@@ -15,12 +15,20 @@ use serde::Serialize;
 
 use super::device::DeviceArgs;
 use super::{check_seconds, stdout, write_json};
+use crate::data::Crops;
 use crate::exit::Exit;
 use crate::memory;
 use crate::progress::{Progress, Style};
 
+const EXAMPLES: &str = "\
+Examples:
+  inception bench inception_v4 --layers
+  inception bench inception_v4 --images pictures/ -b 8
+  inception bench inception_v3 --images pictures/ --eval --crops 144 -b 16";
+
 /// Arguments of `inception bench`.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
     /// Network
     #[arg(value_name = "NET")]
@@ -42,6 +50,20 @@ pub struct BenchArgs {
     /// does, and the time that they wait for them is shown
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
+    /// Measure on --images what `inception eval` does: with --crops, the views of each picture, and how much longer they take than as
+    /// many in the network alone
+    #[arg(long, requires = "images")]
+    pub eval: bool,
+    /// Views of each picture: 1, 10, 12 or 144, as of `inception eval`
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "N",
+        requires = "eval"
+    )]
+    pub crops: Crops,
     /// Show the time of every box, and of every algorithm that could compute it
     #[arg(long)]
     pub layers: bool,
@@ -146,7 +168,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let inference = Times::measure(args.seconds, batch, flop, || {
         model.run(&pixels, &output, &mut scratch);
     });
-    let images = files.map(|files| images::measure(&model, files, batch, args.seconds));
+    let images = files.map(|files| images::measure(&model, files, batch, args.seconds, args.crops));
     let images = images.transpose()?;
     let layers = if args.layers { layers(&model, &pixels, batch, &mut scratch) } else { Vec::new() };
     let (activation_bytes, packed_bytes) = (model.activation_bytes(batch), model.packed_bytes());

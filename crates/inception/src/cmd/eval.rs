@@ -1,29 +1,34 @@
-//! `inception eval`: loss and errors of a checkpoint on labelled pictures, by the training loop's own code.
+//! `inception eval`: loss and errors of a checkpoint, or of an ensemble of them, on labelled pictures.
+
+mod collecting;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::device::DeviceArgs;
+use super::ensemble::EnsembleArgs;
 use super::weights::WeightsArgs;
-use super::{say_common, stdout, workers, write_json};
-use crate::answers::Answers;
-use crate::data::{Cache, LeftOut, Loader, OnBad, Request, Skipped, Transform, folder};
-use crate::engine::Predictor;
+use super::{say_common, stdout, write_json};
+use crate::data::{LeftOut, OnBad, Skipped, folder};
 use crate::evaluate::{ClassReport, per_class};
 use crate::exit::{BadData, Exit};
+use crate::interrupt;
 use crate::metrics::Metrics;
+use collecting::{Collected, KeepArgs, MemberReport};
 
 const NOTES: &str = "\
 DATA is a folder with a folder a class, or one with `val/` inside, a list (.csv, .tsv, .txt), a tar file or TFRecord shards. Classes are joined by name with those of the checkpoint.
 An error is the share of pictures whose first answer (top-1), or all of whose first five (top-5), are wrong.
+With --crops and --ensemble probabilities are averaged, and each network's answers are kept in output/eval/logits, so that no network is asked twice.
 
 Examples:
   inception eval -w best.safetensors pictures/
+  inception eval -w best.safetensors pictures/ --crops 144
+  inception eval -w v4.safetensors imagenet/val --crops 12 --ensemble resnet_v2.pth --ensemble other.ckpt
   inception eval -w best.safetensors pictures/val --json | jq .eval_top1_error";
 
 /// Arguments of `inception eval`.
@@ -36,7 +41,11 @@ pub struct EvalArgs {
     /// The weights.
     #[command(flatten)]
     pub weights: WeightsArgs,
-    /// Pictures at a time; changes the speed and no digit
+    #[command(flatten)]
+    ensemble: EnsembleArgs,
+    #[command(flatten)]
+    keep: KeepArgs,
+    /// Pictures, or views of them, at a time; changes the speed and no digit
     #[arg(short, long, value_name = "N", default_value = "32")]
     pub batch_size: NonZeroUsize,
     /// Write JSON, with the training log's keys
@@ -51,7 +60,7 @@ pub struct EvalArgs {
     pub allow_missing: bool,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Threads that decode pictures [default: all cores]
+    /// Threads that decode pictures, beside the network's [default: the network's own, between its steps; all cores for a URL]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
 }
@@ -63,6 +72,9 @@ struct Report {
     eval_loss: f64,
     eval_top1_error: f64,
     eval_top5_error: f64,
+    crops: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    members: Vec<MemberReport>,
     per_class: Vec<ClassReport>,
     left_out: Vec<LeftOut>,
     skipped: Vec<Skipped>,
@@ -70,13 +82,16 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
-    let (graph, weights, metadata) = args.weights.load_with_classes()?;
+    interrupt::catch()?;
+    let members = args.ensemble.load(&args.weights, true)?;
+    let (classes, background) = (members[0].0.metadata.classes.clone(), members[0].0.metadata.background);
     let device = args.device.device()?;
-    // No picture is of the background.
-    let dataset = folder::open_single(&args.data)?;
+    let all = folder::open_single(&args.data)?;
+    let pictures = args.keep.folder(&args.ensemble).map(|_| all.fingerprint());
     let (dataset, left_out) = match args.allow_missing {
-        true => dataset.join_by_name(&metadata.classes)?,
-        false => (dataset.join(&metadata.classes, |label| metadata.background == Some(label))?, Vec::new()),
+        true => all.join_by_name(&classes)?,
+        // No picture is of the background.
+        false => (all.join(&classes, |label| background == Some(label))?, Vec::new()),
     };
     if args.allow_missing {
         say_common(&dataset, &left_out, "the checkpoint");
@@ -88,25 +103,8 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
             "note: {n} files are no .jpg or .png and were not read, the first is {first}"
         )?;
     }
-    let mut loader = Loader::new(Request {
-        order: (0..dataset.samples.len()).collect(),
-        dataset: Arc::new(dataset),
-        transform: Transform::Eval,
-        preprocessing: metadata.preprocessing,
-        side: metadata.img_size,
-        batch_size: args.batch_size.get(),
-        drop_last: false,
-        on_bad: args.on_bad,
-        workers: workers(args.workers),
-        cache: Cache::new(0),
-    });
-    let mut predictor = Predictor::new(&graph, weights, &device);
-    let mut answers = Answers::new(graph.classes());
-    while let Some(batch) = loader.next() {
-        let batch = batch?;
-        answers.add(&batch, &predictor.predict(&batch));
-        loader.reuse(batch);
-    }
+    let collected = collecting::collect(members, &dataset, pictures, &device, &args)?;
+    let Some(Collected { answers, skipped, members }) = collected else { return Ok(Exit::Stopped) };
     let metrics = answers.metrics();
     if metrics.count() == 0 {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
@@ -116,9 +114,11 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         eval_loss: metrics.loss(),
         eval_top1_error: metrics.top1_error(),
         eval_top5_error: metrics.top5_error(),
-        per_class: per_class(&metrics, &metadata.classes),
+        crops: args.ensemble.crops.views(),
+        members,
+        per_class: per_class(&metrics, &classes),
         left_out,
-        skipped: loader.skipped().to_vec(),
+        skipped,
     };
     let mut out = stdout();
     if args.json {
@@ -140,6 +140,7 @@ fn write_text(out: &mut impl Write, report: &Report, metrics: &Metrics) -> std::
     ] {
         writeln!(out, "{name}  {:.2} %  ({wrong} of {count})", 100.0 * error)?;
     }
+    collecting::write_members(out, &report.members)?;
     let longest =
         report.per_class.iter().map(|c| c.class.chars().count()).max().unwrap_or(0).max("class".len());
     writeln!(out, "\n{:<longest$}  pictures  top-1 error  most confused with", "class")?;

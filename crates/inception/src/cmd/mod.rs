@@ -3,10 +3,13 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 
+use inception_cpu::Device;
 use inception_graph::thousands;
+use inception_kernels::Pool;
 
 use crate::data::{Dataset, LeftOut, Preprocessing};
 use crate::exit::UsageError;
@@ -19,6 +22,7 @@ pub mod convert;
 pub mod data;
 pub mod demo;
 pub mod device;
+pub mod ensemble;
 pub mod eval;
 pub mod info;
 pub mod predict;
@@ -48,19 +52,23 @@ fn settings(preprocessing: &Preprocessing) -> anyhow::Result<String> {
 /// Names of classes shown in a message; the records have them all.
 const NAMED: usize = 20;
 
-/// Says which classes of `judge`, a data set or a checkpoint, have no picture in `data`, and what was left out of it.
-fn say_common(data: &Dataset, left_out: &[LeftOut], judge: &str) {
-    let list = |names: Vec<String>| match names.len().saturating_sub(NAMED) {
+/// Names in a message, the first of many.
+fn named(names: Vec<String>) -> String {
+    match names.len().saturating_sub(NAMED) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names[..NAMED].join(", ")),
-    };
+    }
+}
+
+/// Says which classes of `judge`, a data set or a checkpoint, have no picture in `data`, and what was left out of it.
+fn say_common(data: &Dataset, left_out: &[LeftOut], judge: &str) {
     let missing: Vec<String> = data.empty_classes().into_iter().map(str::to_string).collect();
     if !missing.is_empty() {
         say(&format!(
             "not judged, for they have no picture: {} of {} classes: {}",
             missing.len(),
             data.classes.len(),
-            list(missing)
+            named(missing)
         ));
     }
     if !left_out.is_empty() {
@@ -70,7 +78,7 @@ fn say_common(data: &Dataset, left_out: &[LeftOut], judge: &str) {
         say(&format!(
             "left out: {} pictures of classes that {judge} does not know: {}",
             thousands(pictures as u64),
-            list(names)
+            named(names)
         ));
     }
 }
@@ -92,6 +100,13 @@ fn check_output(out: &Path, force: bool) -> Result<(), UsageError> {
 /// Threads that decode pictures.
 fn workers(asked: Option<NonZeroUsize>) -> usize {
     asked.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+}
+
+/// Threads that decode pictures for a network that runs on `device`: as many as are asked for beside it, or its own between its
+/// steps.
+fn decoders(asked: Option<NonZeroUsize>, device: &Device) -> Arc<Pool> {
+    // One more: the thread that waits for pictures helps, and it is the network's.
+    asked.map_or_else(|| device.pool.clone(), |n| Arc::new(Pool::new(n.get() + 1)))
 }
 
 /// An error unless a benchmark can take so many seconds.

@@ -1,7 +1,7 @@
 //! `inception predict`: what is on pictures.
 //!
 //! ```text
-//! paths ─ a thread lists ─▶ feed: the network's threads decode the next batch between its steps ─▶ predictor ─▶ rows
+//! paths ─ a thread lists ─▶ feed: the network's threads decode the next pictures between its steps ─▶ collector ─▶ rows
 //! ```
 //!
 //! At most three batches are in memory, however many pictures there are; rows come in the order of the paths.
@@ -10,17 +10,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use inception_kernels::Pool;
 
 use super::device::DeviceArgs;
-use super::stdout;
+use super::ensemble::{EnsembleArgs, Member, average};
 use super::weights::WeightsArgs;
-use crate::data::feed::{Decoded, Feed, Listed, Squares};
-use crate::data::{Batch, folder};
-use crate::engine::Predictor;
+use super::{decoders, stdout};
+use crate::collect::{Collector, Network};
+use crate::data::feed::{Feed, Listed};
+use crate::data::{DataError, Picture, folder};
 use crate::exit::{BadData, Exit, UsageError};
 use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
@@ -33,11 +32,13 @@ Forms of the output:
 With `--output-type logit` the column and the key are called `logit`.
 A network without classes writes {\"filename\": …, \"embedding\": [...]} in jsonl.
 With `--topk 0` all classes are written in class order, in jsonl as {\"filename\": …, \"probs\": [...]} (or `logits`).
+With --crops or --ensemble the probabilities are averages, and a `logit` is the natural logarithm of one.
 A picture that cannot be read keeps its row, with an `error`; the others are predicted, and the exit code is 65.
 
 Examples:
   inception predict -w best.safetensors cat.jpg
   inception predict -w best.safetensors pictures/ -o predictions.csv
+  inception predict -w best.safetensors --crops 12 --ensemble other.safetensors cat.jpg
   find . -name '*.png' | inception predict -w best.safetensors - --format jsonl --topk 0 --output-type logit";
 
 /// Arguments of `inception predict`.
@@ -50,6 +51,8 @@ pub struct PredictArgs {
     /// The weights.
     #[command(flatten)]
     pub weights: WeightsArgs,
+    #[command(flatten)]
+    ensemble: EnsembleArgs,
     /// Classes shown for each picture, best first; 0 shows all of them in class order
     #[arg(short = 'k', long, value_name = "K", default_value_t = 5)]
     pub topk: usize,
@@ -62,10 +65,11 @@ pub struct PredictArgs {
     /// File to write to instead of stdout
     #[arg(short, long, value_name = "OUT", alias = "results-file")]
     pub output: Option<PathBuf>,
-    /// Write what the network sees, [pictures, side, side, 3], as a NumPy file
-    #[arg(long, value_name = "X.npy")]
+    /// Write what the network sees, [pictures, side, side, 3], as a NumPy file; with --crops view after view, those that coincide
+    /// once
+    #[arg(long, value_name = "X.npy", conflicts_with = "ensemble")]
     pub dump_input: Option<PathBuf>,
-    /// Pictures at a time
+    /// Pictures, or views of them, at a time
     #[arg(short, long, value_name = "N", default_value = "16")]
     pub batch_size: NonZeroUsize,
     #[command(flatten)]
@@ -79,12 +83,12 @@ const DUMPING: &str = "writing what the network sees";
 
 /// Runs the command.
 pub fn run(args: PredictArgs) -> Result<Exit> {
-    let (graph, weights, metadata) = args.weights.load()?;
-    let graph_classes = graph.classes();
+    let members = args.ensemble.load(&args.weights, false)?;
+    let first = &members[0].0;
     let device = args.device.device()?;
     let format = args.format.unwrap_or_else(|| by_extension(args.output.as_deref()));
-    if graph_classes == 0 && format != Format::Jsonl {
-        let message = format!("{} answers with an embedding: give --format jsonl", metadata.net);
+    if first.graph.classes() == 0 && format != Format::Jsonl {
+        let message = format!("{} answers with an embedding: give --format jsonl", first.metadata.net);
         return Err(UsageError(message).into());
     }
     let out: Box<dyn Write> = match &args.output {
@@ -93,56 +97,44 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
         )),
         _ => Box::new(stdout()),
     };
-    let mut writer = Writer::new(out, metadata.classes, args.topk, args.output_type, format)?;
-    let side = metadata.img_size;
+    let mut writer = Writer::new(out, first.metadata.classes.clone(), args.topk, args.output_type, format)?;
+    let side = first.metadata.img_size;
     let dump = |path: &PathBuf| {
         npy::Writer::create(path, &[side, side, 3])
             .with_context(|| format!("cannot create {}", path.display()))
     };
-    let mut seen = args.dump_input.as_ref().map(dump).transpose()?;
+    let seen = args.dump_input.as_ref().map(dump).transpose()?;
 
-    let squares = Squares { how: metadata.preprocessing, side, batch: args.batch_size.get() };
-    // One more: the thread that waits for pictures helps, and it is the network's.
-    let pool = args.workers.map_or_else(|| device.pool.clone(), |n| Arc::new(Pool::new(n.get() + 1)));
-    let feed = Feed::new(args.paths.into_iter().flat_map(expand), squares, pool)
+    let sights: Vec<_> = members.iter().map(|(member, _)| member.sight(args.ensemble.crops)).collect();
+    let (batch, pool) = (args.batch_size.get(), decoders(args.workers, &device));
+    let feed = Feed::new(args.paths.into_iter().flat_map(expand), &sights, batch, pool)
         .context("starting the thread that lists pictures")?;
-    let mut predictor = Predictor::new(&graph, weights, &device);
-    let (total, bad) = answer_all(&mut predictor, feed, side, &mut writer, &mut seen)?;
-    seen.map(npy::Writer::finish).transpose().context(DUMPING)?;
+    let (members, networks): (Vec<Member>, _) = members
+        .into_iter()
+        .map(|(member, weights)| {
+            let network = Network::of(&member.graph, weights, &device);
+            (member, network)
+        })
+        .unzip();
+    let mut collector = Collector::new(feed, networks, batch);
+    collector.seen = seen;
+    let (mut total, mut bad) = (0, 0);
+    while let Some(answered) = collector.next_answer().context(DUMPING)? {
+        let row = answered.rows.map(|rows| {
+            let rows: Vec<_> =
+                members.iter().map(|m| &m.places[..]).zip(rows.iter().map(|r| &r[..])).collect();
+            average(&rows)
+        });
+        let row = row.as_deref().map_err(ToString::to_string);
+        bad += usize::from(!writer.write(&answered.name, row.as_deref().map_err(String::as_str))?);
+        total += 1;
+        writer.flush()?;
+    }
+    collector.seen.map(npy::Writer::finish).transpose().context(DUMPING)?;
     if bad > 0 {
         return Err(BadData(format!("{bad} of {total} pictures could not be predicted")).into());
     }
     Ok(Exit::Done)
-}
-
-/// Predicts batch after batch; how many pictures there were, and how many without an answer.
-fn answer_all<W: Write>(
-    predictor: &mut Predictor,
-    batches: Feed,
-    side: usize,
-    writer: &mut Writer<W>,
-    seen: &mut Option<npy::Writer>,
-) -> Result<(usize, usize)> {
-    let (mut total, mut bad) = (0, 0);
-    let mut batch = Batch { side, ..Batch::default() };
-    for mut pictures in batches {
-        let n = batch.fill(&mut pictures);
-        if let Some(seen) = seen {
-            seen.append(&batch.pixels).context(DUMPING)?;
-        }
-        let logits = if n > 0 { predictor.predict(&batch) } else { Vec::new() };
-        let mut rows = logits.chunks_exact((logits.len() / n.max(1)).max(1));
-        for Decoded { name, pixels, .. } in &pictures {
-            let answer = match pixels {
-                Ok(_) => Ok(rows.next().expect("a row for every picture of the batch")),
-                Err(error) => Err(error.as_str()),
-            };
-            bad += usize::from(!writer.write(name, answer)?);
-        }
-        total += pictures.len();
-        writer.flush()?;
-    }
-    Ok((total, bad))
 }
 
 fn by_extension(output: Option<&Path>) -> Format {
@@ -155,23 +147,22 @@ fn by_extension(output: Option<&Path>) -> Format {
 
 /// What a path of the command line stands for.
 fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed> + Send> {
-    let failed =
-        |name: &Path, error: String| Box::new(std::iter::once(Err((name.display().to_string(), error))));
     if path == Path::new("-") {
         let lines = BufReader::new(io::stdin()).split(b'\n').map(|line| match line {
             Ok(line) => Ok(PathBuf::from(String::from_utf8_lossy(&line).trim_end_matches('\r'))),
-            Err(e) => Err(("-".to_string(), e.to_string())),
+            Err(source) => Err(("-".to_string(), DataError::Io { path: "-".into(), source })),
         });
         // Reading on after an error may give it again for ever.
         let mut sound = true;
         let lines = lines.take_while(move |line| std::mem::replace(&mut sound, line.is_ok()));
-        return Box::new(lines.filter(|line| line.as_ref().map_or(true, |p| !p.as_os_str().is_empty())));
+        let lines = lines.filter(|line| line.as_ref().map_or(true, |p| !p.as_os_str().is_empty()));
+        return Box::new(lines.map(|line| line.map(Picture::File)));
     }
     if !path.is_dir() {
-        return Box::new(std::iter::once(Ok(path)));
+        return Box::new(std::iter::once(Ok(Picture::File(path))));
     }
     match folder::list_pictures(std::slice::from_ref(&path)) {
-        Ok(pictures) => Box::new(pictures.into_iter().map(Ok)),
-        Err(error) => failed(&path, error.to_string()),
+        Ok(pictures) => Box::new(pictures.into_iter().map(|path| Ok(Picture::File(path)))),
+        Err(error) => Box::new(std::iter::once(Err((path.display().to_string(), error)))),
     }
 }

@@ -7,11 +7,11 @@ use anyhow::Result;
 use inception_graph::{Graph, GraphError, Spec, Weights, build, find};
 
 use crate::checkpoint::{self, Checkpoint, Metadata, Setting};
-use crate::data::{Interpolation, Range, Resize};
+use crate::data::{Crops, Interpolation, Range, Resize};
 use crate::exit::{BadData, UsageError};
 
 /// A file of weights and what overrules what it says.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct WeightsArgs {
     /// Checkpoint, or a file published by slim, timm, torchvision, Keras, FaceNet, facenet-pytorch or pytorch-fid
     #[arg(short, long, value_name = "FILE", alias = "checkpoint")]
@@ -45,8 +45,16 @@ pub fn known(model: Option<&String>) -> Result<Option<&str>, GraphError> {
 }
 
 impl WeightsArgs {
-    /// Reads the file; what was done by rule goes to stderr, a line each.
-    pub fn load(&self) -> Result<(Graph, Weights, Metadata)> {
+    /// Reads the file for a network that sees so many `crops` of a picture; what was done by rule goes to stderr, a line each.
+    pub fn load(&self, crops: Crops) -> Result<(Graph, Weights, Metadata)> {
+        let asked = [(self.crop_pct.is_some(), Setting::CropPct), (self.resize.is_some(), Setting::Resize)];
+        if let Some((_, setting)) = asked.into_iter().find(|asked| asked.0 && crops != Crops::Single) {
+            let (flag, views) = (setting.flag(), crops.views());
+            return Err(UsageError(format!(
+                "{flag} says nothing with --crops {views}, whose boxes decide what is seen of a picture: leave one of them out"
+            ))
+            .into());
+        }
         let Checkpoint { mut graph, weights, mut metadata, report, doubts, .. } =
             checkpoint::open(&self.weights, known(self.model.as_ref())?, false)?;
         let mut err = std::io::stderr().lock();
@@ -56,7 +64,7 @@ impl WeightsArgs {
         for line in &report {
             writeln!(err, "  {line}")?;
         }
-        if let Some(doubt) = doubts.iter().find(|doubt| !self.settles(doubt.setting)) {
+        if let Some(doubt) = doubts.iter().find(|doubt| !self.settles(doubt.setting, crops)) {
             let (file, flag) = (self.weights.display(), doubt.setting.flag());
             return Err(BadData(format!("{file}: {}; say what is right with {flag}", doubt.reason)).into());
         }
@@ -81,25 +89,15 @@ impl WeightsArgs {
         Ok((graph, weights, metadata))
     }
 
-    /// Whether a flag decides the `setting`.
-    fn settles(&self, setting: Setting) -> bool {
+    /// Whether a flag decides the `setting`, or nothing depends on it.
+    fn settles(&self, setting: Setting, crops: Crops) -> bool {
         match setting {
+            Setting::CropPct | Setting::Resize if crops != Crops::Single => true,
             Setting::ImgSize => self.img_size.is_some(),
             Setting::CropPct => self.crop_pct.is_some(),
             Setting::Interpolation => self.interpolation.is_some(),
             Setting::Resize => self.resize.is_some(),
             Setting::Range => self.range.is_some(),
         }
-    }
-
-    /// Reads a file whose network answers with classes.
-    pub fn load_with_classes(&self) -> Result<(Graph, Weights, Metadata)> {
-        let (graph, weights, metadata) = self.load()?;
-        if graph.classes() == 0 {
-            let file = self.weights.display();
-            let message = format!("{} of {file} ends in features and knows no classes", metadata.net);
-            return Err(UsageError(message).into());
-        }
-        Ok((graph, weights, metadata))
     }
 }

@@ -1,15 +1,14 @@
 //! Pictures of a list, decoded ahead and given in order.
 //!
 //! ```text
-//! a thread lists ─▶ paths ─▶ errands of a pool: decode, resize ─▶ results, put back in order ─▶ batches
+//! a thread lists ─▶ pictures ─▶ errands of a pool: decode, resize ─▶ views, put back in order
 //! ```
-//! The pool may be the network's own: its threads decode the next batch between two steps of this one, so that no thread
+//! The pool may be the network's own: its threads decode the next pictures between two steps of these, so that no thread
 //! takes a core from another. A bounded number of pictures is ahead, however long the list.
 
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -17,37 +16,29 @@ use std::time::{Duration, Instant};
 use inception_kernels::Pool;
 
 use super::decode::decode;
-use super::{Picture, Preprocessing};
+use super::views::{Sight, Views};
+use super::{DataError, Picture};
 
 /// A picture to be decoded, or a name and what is wrong in its place.
-pub type Listed = Result<PathBuf, (String, String)>;
+pub type Listed = Result<Picture, (String, DataError)>;
 
-/// A picture as the network takes it, or why there is none.
+/// A picture as networks take it, or why there is none.
 pub struct Decoded {
-    /// Its path.
+    /// Its path or name.
     pub name: String,
-    /// `[side, side, 3]`.
-    pub pixels: Result<Vec<f32>, String>,
+    /// What each network sees of it.
+    pub views: Result<Vec<Views>, DataError>,
     /// What reading, decoding and resizing took.
     pub took: Duration,
 }
 
-/// What pictures become.
-#[derive(Clone, Copy, Debug)]
-pub struct Squares {
-    /// How they are decoded, resized and scaled.
-    pub how: Preprocessing,
-    /// Side of the squares.
-    pub side: usize,
-    /// Pictures a batch.
-    pub batch: usize,
-}
-
-/// Batches of decoded pictures.
+/// Decoded pictures, in the order in which they were listed.
 pub struct Feed {
-    paths: Receiver<Listed>,
+    listed: Receiver<Listed>,
     pool: Arc<Pool>,
-    squares: Squares,
+    sights: Arc<[Sight]>,
+    /// Pictures that may be decoded ahead.
+    ahead: usize,
     done: Arc<Done>,
     /// Pictures given to the pool, pictures that the consumer has.
     given: usize,
@@ -68,24 +59,37 @@ impl Done {
     }
 }
 
-/// Paths that wait in the channel; they are short.
-const PATHS: usize = 256;
+/// Pictures that wait in the channel, not yet read.
+const LISTED: usize = 256;
 
 impl Feed {
-    /// Starts to list `paths`; `pool` decodes them.
+    /// Starts to list `pictures`; `pool` decodes them for networks with these `sights`, which take `batch` views at a time.
     pub fn new(
-        paths: impl Iterator<Item = Listed> + Send + 'static,
-        squares: Squares,
+        pictures: impl Iterator<Item = Listed> + Send + 'static,
+        sights: &[Sight],
+        batch: usize,
         pool: Arc<Pool>,
     ) -> io::Result<Self> {
-        let (send, receive) = sync_channel(PATHS);
+        let (send, receive) = sync_channel(LISTED);
         let list = move || {
             // An error means that nobody listens any more.
-            let _ = paths.into_iter().try_for_each(|path| send.send(path));
+            let _ = pictures.into_iter().try_for_each(|picture| send.send(picture));
         };
         std::thread::Builder::new().name("list".into()).spawn(list)?;
-        let (done, waited) = (Arc::default(), Duration::ZERO);
-        let mut feed = Feed { paths: receive, pool, squares, done, given: 0, taken: 0, ended: false, waited };
+        // A batch, and one for each thread to begin with while another waits to be taken.
+        let views = sights.iter().map(|sight| sight.crops.views()).max().unwrap_or(1);
+        let ahead = batch.max(2 * pool.threads()).div_ceil(views).max(2);
+        let mut feed = Feed {
+            listed: receive,
+            pool,
+            sights: sights.into(),
+            ahead,
+            done: Arc::default(),
+            given: 0,
+            taken: 0,
+            ended: false,
+            waited: Duration::ZERO,
+        };
         feed.give_ahead();
         Ok(feed)
     }
@@ -104,27 +108,22 @@ impl Feed {
         }
     }
 
-    /// Pictures that may be decoded ahead: a batch, and one for each thread to begin with while another waits to be taken.
-    fn ahead(&self) -> usize {
-        self.squares.batch.max(2 * self.pool.threads())
-    }
-
     /// Gives the pool what is listed already.
     fn give_ahead(&mut self) {
-        while !self.ended && self.given - self.taken < self.ahead() {
-            match self.paths.try_recv() {
-                Ok(path) => self.give(path),
+        while !self.ended && self.given - self.taken < self.ahead {
+            match self.listed.try_recv() {
+                Ok(listed) => self.give(listed),
                 Err(TryRecvError::Disconnected) => self.ended = true,
                 Err(TryRecvError::Empty) => return,
             }
         }
     }
 
-    fn give(&mut self, path: Listed) {
-        let (place, done, squares) = (self.given, self.done.clone(), self.squares);
+    fn give(&mut self, listed: Listed) {
+        let (place, done, sights) = (self.given, self.done.clone(), self.sights.clone());
         self.given += 1;
         self.pool.spawn(move || {
-            let decoded = decoded(path, &squares);
+            let decoded = decoded(listed, &sights);
             done.lock().insert(place, decoded);
             done.came.notify_one();
         });
@@ -153,52 +152,72 @@ impl Feed {
 }
 
 impl Iterator for Feed {
-    type Item = Vec<Decoded>;
+    type Item = Decoded;
 
-    fn next(&mut self) -> Option<Vec<Decoded>> {
+    fn next(&mut self) -> Option<Decoded> {
         let start = Instant::now();
-        while !self.ended && self.given - self.taken < self.squares.batch {
-            match self.paths.recv() {
-                Ok(path) => self.give(path),
+        if !self.ended && self.given == self.taken {
+            match self.listed.recv() {
+                Ok(listed) => self.give(listed),
                 Err(_) => self.ended = true,
             }
         }
-        let size = (self.given - self.taken).min(self.squares.batch);
-        let batch: Vec<_> = (0..size).map(|_| self.take()).collect();
+        self.give_ahead();
+        let decoded = (self.given > self.taken).then(|| self.take());
         self.waited += start.elapsed();
         self.give_ahead();
-        Some(batch).filter(|batch| !batch.is_empty())
+        decoded
     }
 }
 
-fn decoded(path: Listed, Squares { how, side, .. }: &Squares) -> Decoded {
+fn decoded(listed: Listed, sights: &[Sight]) -> Decoded {
     let start = Instant::now();
-    let (name, pixels) = match path {
-        Ok(path) => {
-            let picture = Picture::File(path);
-            let square = || {
-                let rgb = decode(&picture, how.decoding()).map_err(|e| e.to_string())?;
-                how.apply(&rgb, *side).map_err(|e| e.to_string())
-            };
+    let (name, views) = match listed {
+        Ok(picture) => {
+            let name = picture.name();
             // A defect costs one picture, not the run.
-            let pixels = catch_unwind(AssertUnwindSafe(square));
-            (picture.name(), pixels.unwrap_or_else(|_| Err("its preprocessing panicked: report it".into())))
+            let views = catch_unwind(AssertUnwindSafe(|| views(&picture, sights)));
+            let panicked = |_| Err(DataError::Worker(format!("panic at {name}: report it")));
+            let views = views.unwrap_or_else(panicked);
+            (name, views)
         }
         Err((name, error)) => (name, Err(error)),
     };
-    Decoded { name, pixels, took: start.elapsed() }
+    Decoded { name, views, took: start.elapsed() }
+}
+
+/// A picture is decoded once for all networks that want the same pixels.
+fn views(picture: &Picture, sights: &[Sight]) -> Result<Vec<Views>, DataError> {
+    let mut last = None;
+    let views = sights.iter().map(|sight| {
+        let how = sight.how.decoding();
+        let rgb = match last.take() {
+            Some((decoded, rgb)) if decoded == how => rgb,
+            _ => decode(picture, how)?,
+        };
+        let views = sight.of(&rgb);
+        last = Some((how, rgb));
+        views.map_err(|e| DataError::Picture { name: picture.name(), problem: e.to_string() })
+    });
+    views.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Crops, Preprocessing};
     use super::*;
 
-    fn squares(batch: usize) -> Squares {
+    fn sight() -> Sight {
         let how: Preprocessing = serde_json::from_value(serde_json::json!({
             "crop_pct": 1.0, "range": "[-1,1]", "channels": "RGB", "exif": true
         }))
         .unwrap();
-        Squares { how, side: 8, batch }
+        Sight { how, side: 8, crops: Crops::Single }
+    }
+
+    fn missing(name: String) -> Listed {
+        let problem = "no such list".into();
+        Err((name.clone(), DataError::Picture { name, problem }))
     }
 
     /// One of three is a picture, of a grey that tells its place.
@@ -207,10 +226,10 @@ mod tests {
             0 => {
                 let path = folder.join(format!("{i}.png"));
                 image::RgbImage::from_pixel(20, 10, image::Rgb([i; 3])).save(&path).unwrap();
-                Ok(path)
+                Ok(Picture::File(path))
             }
-            1 => Ok(folder.join(format!("{i}.png"))),
-            _ => Err((i.to_string(), "no such list".into())),
+            1 => Ok(Picture::File(folder.join(format!("{i}.png")))),
+            _ => missing(i.to_string()),
         };
         (0..count).map(one).collect()
     }
@@ -219,18 +238,22 @@ mod tests {
     fn pictures_keep_their_order_on_any_number_of_threads() {
         let folder = tempfile::tempdir().unwrap();
         for (threads, batch) in [(1, 1), (1, 4), (2, 1), (2, 5), (4, 100)] {
-            let paths = list(folder.path(), 50).into_iter();
-            let feed = Feed::new(paths, squares(batch), Arc::new(Pool::new(threads))).unwrap();
-            let batches: Vec<_> = feed.collect();
-            assert!(batches.iter().rev().skip(1).all(|b| b.len() == batch), "{threads} {batch}");
-            let all: Vec<_> = batches.into_iter().flatten().collect();
+            let listed = list(folder.path(), 50).into_iter();
+            let feed = Feed::new(listed, &[sight()], batch, Arc::new(Pool::new(threads))).unwrap();
+            let all: Vec<_> = feed.collect();
             assert_eq!(all.len(), 50);
-            for (i, Decoded { name, pixels, .. }) in all.iter().enumerate() {
-                match (i % 3, pixels) {
-                    (0, Ok(pixels)) => assert_eq!(pixels[..], [(i as f32 - 127.5) / 127.5; 8 * 8 * 3]),
-                    (1, Err(error)) => assert!(error.contains(&format!("{i}.png")), "{error}"),
-                    (2, Err(error)) => assert_eq!((name, &error[..]), (&i.to_string(), "no such list")),
-                    other => panic!("{i}: {:?}", other.1),
+            for (i, Decoded { name, views, .. }) in all.iter().enumerate() {
+                match (i % 3, views) {
+                    (0, Ok(views)) => {
+                        let mut pixels = Vec::new();
+                        views[0].append(0, &mut pixels);
+                        assert_eq!(pixels, [(i as f32 - 127.5) / 127.5; 8 * 8 * 3]);
+                    }
+                    (1, Err(error)) => assert!(error.to_string().contains(&format!("{i}.png")), "{error}"),
+                    (2, Err(error)) => {
+                        assert_eq!((name, error.to_string()), (&i.to_string(), format!("{i}: no such list")))
+                    }
+                    (_, other) => panic!("{i}: {:?}", other.as_ref().err()),
                 }
             }
         }
@@ -241,15 +264,15 @@ mod tests {
     fn no_more_than_a_few_pictures_are_ahead() {
         let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counter = seen.clone();
-        let paths = (0..10_000).map(move |i: usize| {
+        let listed = (0..10_000).map(move |i: usize| {
             counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            Err((i.to_string(), String::new()))
+            missing(i.to_string())
         });
-        let mut feed = Feed::new(paths, squares(4), Arc::new(Pool::new(2))).unwrap();
+        let mut feed = Feed::new(listed, &[sight()], 4, Arc::new(Pool::new(2))).unwrap();
         feed.next().unwrap();
         std::thread::sleep(Duration::from_millis(100));
-        assert!(feed.given <= 4 + feed.ahead() && feed.ahead() == 4);
-        assert!(seen.load(std::sync::atomic::Ordering::Relaxed) <= PATHS + 10);
-        assert_eq!(feed.map(|batch| batch.len()).sum::<usize>(), 9_996);
+        assert!(feed.given <= 1 + feed.ahead && feed.ahead == 4);
+        assert!(seen.load(std::sync::atomic::Ordering::Relaxed) <= LISTED + 10);
+        assert_eq!(feed.count(), 9_999);
     }
 }

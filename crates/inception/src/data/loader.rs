@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 use super::Batch;
 use super::cache::{Cache, Kept};
 use super::crop::{Source, shrink_of_whole};
-use super::dataset::{Dataset, Picture};
+use super::dataset::{Dataset, Picture, Rgb};
 use super::decode::read;
 use super::error::DataError;
-use super::preprocess::{Preprocessing, Square};
+use super::pixels::Pixels;
+use super::preprocess::Preprocessing;
 use super::transform::Train;
 
 /// What happens at a picture that cannot be decoded.
@@ -35,6 +36,21 @@ pub enum OnBad {
     Error,
     /// Leave it out, count it and report it; nothing takes its place.
     Skip,
+}
+
+impl OnBad {
+    /// What becomes of a picture that ended in `error`: it is left out, or the error stays one.
+    pub fn judge(self, error: DataError) -> Result<Skipped> {
+        match error {
+            DataError::Picture { name, problem } if self == OnBad::Skip => {
+                Ok(Skipped { name, reason: problem })
+            }
+            DataError::Io { path, source } if self == OnBad::Skip => {
+                Ok(Skipped { name: path.display().to_string(), reason: source.to_string() })
+            }
+            error => Err(error),
+        }
+    }
 }
 
 /// How pictures become squares.
@@ -123,7 +139,7 @@ struct State {
     /// Positions whose square the consumer has; `taken` stays at most `AHEAD` batches in front of it.
     consumed: usize,
     /// Squares that wait for their turn.
-    squares: HashMap<usize, Result<Square>>,
+    squares: HashMap<usize, Result<Pixels>>,
     stop: bool,
 }
 
@@ -178,7 +194,7 @@ impl Loader {
     }
 
     /// The square of the position `self.next`.
-    fn take(&mut self) -> Result<Square> {
+    fn take(&mut self) -> Result<Pixels> {
         let start = Instant::now();
         let position = self.next;
         self.next += 1;
@@ -208,21 +224,17 @@ impl Iterator for Loader {
                 let index = order[self.next];
                 match self.take() {
                     Ok(square) => {
-                        square.append_to(&mut batch.pixels, preprocessing.range);
+                        square.append(preprocessing.range, &mut batch.pixels);
                         batch.labels.push(dataset.samples[index].label);
                         batch.indices.push(index);
                     }
-                    Err(DataError::Picture { name, problem }) if *on_bad == OnBad::Skip => {
-                        self.skipped.push(Skipped { name, reason: problem });
-                    }
-                    Err(DataError::Io { path, source }) if *on_bad == OnBad::Skip => {
-                        self.skipped
-                            .push(Skipped { name: path.display().to_string(), reason: source.to_string() });
-                    }
-                    Err(error) => {
-                        self.failed = true;
-                        return Some(Err(error));
-                    }
+                    Err(error) => match on_bad.judge(error) {
+                        Ok(skipped) => self.skipped.push(skipped),
+                        Err(error) => {
+                            self.failed = true;
+                            return Some(Err(error));
+                        }
+                    },
                 }
             }
         }
@@ -268,7 +280,7 @@ impl Shared {
         Some(state.taken - 1)
     }
 
-    fn wait_for(&self, position: usize) -> Result<Square> {
+    fn wait_for(&self, position: usize) -> Result<Pixels> {
         let mut state = self.lock();
         loop {
             if let Some(square) = state.squares.remove(&position) {
@@ -281,7 +293,7 @@ impl Shared {
     }
 
     /// A panic becomes an error: a worker that died without a word would leave the consumer waiting for ever.
-    fn square(&self, position: usize) -> Result<Square> {
+    fn square(&self, position: usize) -> Result<Pixels> {
         let Request { dataset, order, transform, preprocessing, side, cache, .. } = &self.request;
         let index = order[position];
         let picture = &dataset.samples[index].picture;
@@ -291,7 +303,8 @@ impl Shared {
                 let distort = |source: &Source<'_>| {
                     train.apply(source, *side, &[*seed, *epoch, index as u64]).map_err(broken)
                 };
-                self.source(picture, distort).map(Square::Bytes)
+                let pixels = self.source(picture, distort)?;
+                Ok(Pixels::Bytes(Rgb { width: *side, height: *side, pixels }))
             }
             Transform::Eval => {
                 let rgb = cache.decode(picture, preprocessing.decoding())?;

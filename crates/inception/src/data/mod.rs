@@ -1,7 +1,8 @@
 //! Pictures: from files or memory to batches.
 //!
 //! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
-//! threads of its own, [`feed`] for lists of pictures on threads of the network.
+//! threads of its own, [`feed`] for lists of pictures on threads of the network. [`crops`] says which parts of a picture are
+//! shown where several are.
 //! Before any of it: [`check`] finds what would go wrong, [`pack`] makes pictures as small as they may be.
 
 mod cache;
@@ -13,6 +14,7 @@ mod cloud;
 mod cloud;
 mod colour;
 mod crop;
+pub mod crops;
 pub mod dataset;
 pub mod decode;
 pub mod digits;
@@ -27,6 +29,7 @@ mod mat_file;
 mod mix;
 pub mod pack;
 mod parallel;
+mod pixels;
 pub mod preprocess;
 pub mod rand_augment;
 mod sampling;
@@ -34,9 +37,11 @@ pub(crate) mod storage;
 mod tar_files;
 mod tfrecord;
 pub mod transform;
+pub mod views;
 
 pub use cache::Cache;
 pub use crop::{CropBox, Source};
+pub use crops::Crops;
 pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
 pub use join::LeftOut;
@@ -46,6 +51,7 @@ pub use preprocess::{Alpha, Channels, Decoder, Eval, Interpolation, Preprocessin
 pub use rand_augment::RandAugment;
 pub use sampling::{ClassWeights, Sampling};
 pub use transform::{Colour, Train};
+pub use views::{Sight, Views};
 
 use crate::engine::Mixed;
 
@@ -70,23 +76,6 @@ impl Batch {
     /// Number of pictures.
     pub fn len(&self) -> usize {
         self.indices.len()
-    }
-    /// Takes the pixels of a feed's pictures that could be decoded, in order, and no labels; how many there are.
-    pub fn fill(&mut self, pictures: &mut [feed::Decoded]) -> usize {
-        let mut n = 0;
-        self.pixels.clear();
-        for pixels in pictures.iter_mut().filter_map(|picture| picture.pixels.as_mut().ok()) {
-            // One alone needs no copy.
-            if n == 0 {
-                std::mem::swap(&mut self.pixels, pixels)
-            } else {
-                self.pixels.extend_from_slice(pixels)
-            }
-            n += 1;
-        }
-        self.labels = vec![0; n];
-        self.indices = (0..n).collect();
-        n
     }
     /// Whether it holds no picture.
     pub fn is_empty(&self) -> bool {

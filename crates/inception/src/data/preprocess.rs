@@ -7,10 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use inception_pictures::geometry::{central_crop, resize_and_crop, shorter_side, timm_side};
-use inception_pictures::unfiltered::{half_pixel_bilinear, tf1_bilinear};
-use inception_pictures::{Filter, Options, Order, PictureError, Program, Region, Resize as Resample, Window};
+use inception_pictures::unfiltered::Bilinear;
+use inception_pictures::{Options, Order, PictureError, Program, Region, Resize as Resample, Window};
 
 use super::dataset::Rgb;
+use super::pixels::{Kernel, Pixels};
 
 /// How pixels are resampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -144,26 +145,6 @@ pub enum Decoder {
     TensorFlow,
 }
 
-/// `[side, side, 3]` values from 0 to 255.
-pub(super) enum Square {
-    Bytes(Vec<u8>),
-    Fractions(Vec<f32>),
-}
-
-impl Square {
-    /// Appends the network's input.
-    pub(super) fn append_to(self, values: &mut Vec<f32>, range: Range) {
-        match self {
-            Square::Bytes(bytes) => range.append_bytes(&bytes, values),
-            Square::Fractions(fractions) => {
-                let start = values.len();
-                values.extend_from_slice(&fractions);
-                range.scale(&mut values[start..]);
-            }
-        }
-    }
-}
-
 /// Whole pixels.
 const BLOCK: usize = 3 * 1024;
 
@@ -171,28 +152,23 @@ impl Eval {
     /// `[side, side, 3]` values from 0 to 255.
     pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
         self.square(rgb, side).map(|square| match square {
-            Square::Bytes(bytes) => as_floats(&bytes),
-            Square::Fractions(values) => values,
+            Pixels::Bytes(rgb) => as_floats(&rgb.pixels),
+            Pixels::Fractions(fractions) => fractions.values,
         })
     }
 
-    pub(super) fn square(&self, rgb: &Rgb, side: usize) -> Result<Square, PictureError> {
+    pub(super) fn square(&self, rgb: &Rgb, side: usize) -> Result<Pixels, PictureError> {
         let whole = Window::whole(rgb.width, rgb.height);
-        let filter = match self.interpolation {
-            Interpolation::Bilinear => Filter::Bilinear,
-            Interpolation::Bicubic => Filter::Bicubic,
-            Interpolation::Nearest => Filter::Nearest,
-            Interpolation::BilinearTf1 | Interpolation::BilinearPlain => {
-                let unfiltered = match self.interpolation {
-                    Interpolation::BilinearTf1 => tf1_bilinear,
-                    _ => half_pixel_bilinear,
-                };
+        let filter = match self.interpolation.kernel() {
+            Kernel::Rounded(filter) => filter,
+            Kernel::Unrounded(place) => {
                 let window = match self.resize {
                     Resize::Squash => whole,
                     Resize::Central => central_crop(rgb.width, rgb.height, self.crop_pct),
                     Resize::Shorter => self.centre(rgb.width, rgb.height),
                 };
-                return Ok(Square::Fractions(unfiltered(rgb, window, side, side)?.values));
+                let resize = Bilinear { crop: Some(window), ..Bilinear::new(side, side, place) };
+                return Ok(Pixels::Fractions(resize.apply(rgb)?));
             }
         };
         let resized = match self.resize {
@@ -215,7 +191,7 @@ impl Eval {
                 Resample { order: Order::Pillow13, region: Some(region), ..resize }.apply(rgb)?
             }
         };
-        Ok(Square::Bytes(resized.pixels))
+        Ok(Pixels::Bytes(resized))
     }
 
     /// The centre square of a picture, `crop_pct` of its shorter side.
@@ -246,14 +222,14 @@ impl Preprocessing {
     /// The network's input, `[side, side, 3]`.
     pub fn apply(&self, rgb: &Rgb, side: usize) -> Result<Vec<f32>, PictureError> {
         let mut values = Vec::with_capacity(side * side * 3);
-        self.eval.square(rgb, side)?.append_to(&mut values, self.range);
+        self.eval.square(rgb, side)?.append(self.range, &mut values);
         Ok(values)
     }
 }
 
 impl Range {
     /// Values from 0 to 255, of whole pixels, become the network's input.
-    fn scale(self, x: &mut [f32]) {
+    pub(super) fn scale(self, x: &mut [f32]) {
         match self {
             Range::Signed => x.iter_mut().for_each(|v| *v = (*v - 127.5) / 127.5),
             Range::Facenet => x.iter_mut().for_each(|v| *v = (*v - 127.5) / 128.0),
@@ -282,7 +258,7 @@ impl Range {
         values
     }
 
-    fn append_bytes(self, bytes: &[u8], values: &mut Vec<f32>) {
+    pub(super) fn append_bytes(self, bytes: &[u8], values: &mut Vec<f32>) {
         // A block stays in the first cache between the two passes over it; a picture's own mean is that of all of it.
         let block = if self == Range::Prewhiten { bytes.len().max(1) } else { BLOCK };
         for block in bytes.chunks(block) {

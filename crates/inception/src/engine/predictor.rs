@@ -3,8 +3,6 @@
 use inception_cpu::{Device, Model, Scratch};
 use inception_graph::{Graph, Weights};
 
-use crate::data::Batch;
-
 /// A network folded and packed for predictions alone: its weights are gone, so that it holds half of what a
 /// [`super::Cpu`] does.
 pub struct Predictor {
@@ -18,9 +16,10 @@ impl Predictor {
         Predictor { model: Model::consuming(graph, weights, device), scratch: Scratch::default() }
     }
 
-    /// Values of the output `logits` (`embedding` where the network has no classifier), `[n, classes]` row by row.
-    pub fn predict(&mut self, batch: &Batch) -> Vec<f32> {
-        answer(&self.model, &batch.pixels, &mut self.scratch)
+    /// Values of the output `logits` (`embedding` where the network has no classifier) for `pixels`, `[n, side, side, 3]`:
+    /// `[n, classes]` row by row.
+    pub fn predict(&mut self, pixels: &[f32]) -> Vec<f32> {
+        answer(&self.model, pixels, &mut self.scratch)
     }
 }
 
