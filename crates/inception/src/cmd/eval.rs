@@ -1,22 +1,22 @@
 //! `inception eval`: loss and errors of a checkpoint on labelled pictures, by the training loop's own code.
 
+mod judging;
+
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::device::DeviceArgs;
 use super::weights::WeightsArgs;
-use super::{say_common, stdout, workers, write_json};
+use super::workers;
 use crate::answers::Answers;
-use crate::data::{Cache, LeftOut, Loader, OnBad, Request, Skipped, Transform, folder};
+use crate::data::{Cache, Loader, OnBad, Request, Transform};
 use crate::engine::Predictor;
-use crate::evaluate::{ClassReport, per_class};
 use crate::exit::{BadData, Exit};
-use crate::metrics::Metrics;
+use crate::run_dir::environment;
+use judging::JudgingArgs;
 
 const NOTES: &str = "\
 DATA is a folder with a folder a class, or one with `val/` inside, a list (.csv, .tsv, .txt), a tar file or TFRecord shards. Classes are joined by name with those of the checkpoint.
@@ -39,16 +39,11 @@ pub struct EvalArgs {
     /// Pictures at a time; changes the speed and no digit
     #[arg(short, long, value_name = "N", default_value = "32")]
     pub batch_size: NonZeroUsize,
-    /// Write JSON, with the training log's keys
-    #[arg(long)]
-    pub json: bool,
     /// What to do about a picture that cannot be read
     #[arg(long, value_enum, default_value_t = OnBad::Error)]
     pub on_bad: OnBad,
-    /// Judge by the classes that DATA and the checkpoint have in common: classes without a picture are not judged, pictures of
-    /// unknown classes are left out, counted and named
-    #[arg(long)]
-    pub allow_missing: bool,
+    #[command(flatten)]
+    judging: JudgingArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Threads that decode pictures [default: all cores]
@@ -56,31 +51,14 @@ pub struct EvalArgs {
     pub workers: Option<NonZeroUsize>,
 }
 
-/// What an evaluation found, as it is written to JSON.
-#[derive(Serialize)]
-struct Report {
-    count: u64,
-    eval_loss: f64,
-    eval_top1_error: f64,
-    eval_top5_error: f64,
-    per_class: Vec<ClassReport>,
-    left_out: Vec<LeftOut>,
-    skipped: Vec<Skipped>,
-}
-
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
     let (graph, weights, metadata) = args.weights.load_with_classes()?;
     let device = args.device.device()?;
-    // No picture is of the background.
-    let dataset = folder::open_single(&args.data)?;
-    let (dataset, left_out) = match args.allow_missing {
-        true => dataset.join_by_name(&metadata.classes)?,
-        false => (dataset.join(&metadata.classes, |label| metadata.background == Some(label))?, Vec::new()),
-    };
-    if args.allow_missing {
-        say_common(&dataset, &left_out, "the checkpoint");
-    }
+    let environment = environment(device.isa.name(), device.pool.threads());
+    let pictures = args.judging.open(&args.data, &metadata)?;
+    let judging = args.judging.prepare(&pictures, &metadata, args.on_bad)?;
+    let dataset = &pictures.data;
     if let Some(first) = dataset.ignored.first() {
         let (n, first) = (dataset.ignored.len(), first.display());
         writeln!(
@@ -90,7 +68,7 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
     }
     let mut loader = Loader::new(Request {
         order: (0..dataset.samples.len()).collect(),
-        dataset: Arc::new(dataset),
+        dataset: dataset.clone(),
         transform: Transform::Eval,
         preprocessing: metadata.preprocessing,
         side: metadata.img_size,
@@ -107,58 +85,10 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
         answers.add(&batch, &predictor.predict(&batch));
         loader.reuse(batch);
     }
-    let metrics = answers.metrics();
-    if metrics.count() == 0 {
+    if answers.is_empty() {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
     }
-    let report = Report {
-        count: metrics.count(),
-        eval_loss: metrics.loss(),
-        eval_top1_error: metrics.top1_error(),
-        eval_top5_error: metrics.top5_error(),
-        per_class: per_class(&metrics, &metadata.classes),
-        left_out,
-        skipped: loader.skipped().to_vec(),
-    };
-    let mut out = stdout();
-    if args.json {
-        write_json(&mut out, &report)?;
-    } else {
-        write_text(&mut out, &report, &metrics)?;
-    }
-    out.flush()?;
+    let skipped = loader.skipped().to_vec();
+    judging.finish(&answers, pictures, skipped, &metadata, &environment)?;
     Ok(Exit::Done)
-}
-
-fn write_text(out: &mut impl Write, report: &Report, metrics: &Metrics) -> std::io::Result<()> {
-    let count = report.count;
-    writeln!(out, "pictures     {count}")?;
-    writeln!(out, "loss         {:.4}", report.eval_loss)?;
-    for (name, error, wrong) in [
-        ("top-1 error", report.eval_top1_error, metrics.top1_errors()),
-        ("top-5 error", report.eval_top5_error, metrics.top5_errors()),
-    ] {
-        writeln!(out, "{name}  {:.2} %  ({wrong} of {count})", 100.0 * error)?;
-    }
-    let longest =
-        report.per_class.iter().map(|c| c.class.chars().count()).max().unwrap_or(0).max("class".len());
-    writeln!(out, "\n{:<longest$}  pictures  top-1 error  most confused with", "class")?;
-    for class in &report.per_class {
-        let error =
-            if class.count == 0 { "–".into() } else { format!("{:.2} %", 100.0 * class.top1_error) };
-        let other = class.most_confused_with.as_ref().map(|name| format!("{name} ({})", class.confusions));
-        let row = format!(
-            "{:<longest$}  {:>8}  {error:>11}  {}",
-            class.class,
-            class.count,
-            other.unwrap_or_default()
-        );
-        writeln!(out, "{}", row.trim_end())?;
-    }
-    if !report.skipped.is_empty() {
-        let (n, s) = (report.skipped.len(), if report.skipped.len() == 1 { "" } else { "s" });
-        writeln!(out, "\nskipped {n} picture{s} that cannot be read:")?;
-        report.skipped.iter().try_for_each(|s| writeln!(out, "  {}: {}", s.name, s.reason))?;
-    }
-    Ok(())
 }
