@@ -197,7 +197,9 @@ mod tests {
         let row = [0.0, 3f32.ln(), -0.0, 3f32.ln()];
         let verdict = Verdict::of(&row, 3);
         assert_eq!((verdict.answer, verdict.rank), (Some(1), 1));
-        assert!((verdict.probability - 3.0 / 8.0).abs() < 1e-7 && (verdict.loss - (8f64 / 3.0).ln()).abs() < 1e-7);
+        assert!(
+            (verdict.probability - 3.0 / 8.0).abs() < 1e-7 && (verdict.loss - (8f64 / 3.0).ln()).abs() < 1e-7
+        );
         assert_eq!([0, 1, 2].map(|label| Verdict::of(&row, label).rank), [2, 0, 3]);
         assert!(verdict.within(2) && !verdict.within(1));
         let none = Verdict::of(&[f32::INFINITY, 0.0], 0);

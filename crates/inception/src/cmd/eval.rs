@@ -20,11 +20,15 @@ use judging::JudgingArgs;
 
 const NOTES: &str = "\
 DATA is a folder with a folder a class, or one with `val/` inside, a list (.csv, .tsv, .txt), a tar file or TFRecord shards. Classes are joined by name with those of the checkpoint.
-An error is the share of pictures whose first answer (top-1), or all of whose first five (top-5), are wrong.
+An error is the share of pictures whose first answer (top-1), or all of whose first five (top-5), are wrong. The 95 % are those of a bootstrap over pictures. Folders called 0 to 999 are ImageNet's classes in order, as ImageNet-V2 has them, where the checkpoint knows these.
 
 Examples:
   inception eval -w best.safetensors pictures/
-  inception eval -w best.safetensors pictures/val --json | jq .eval_top1_error";
+  inception eval -w best.safetensors pictures/val --json | jq .eval_top1_error
+  inception eval -w best.safetensors pictures/ --report report/                  then look at report/report.html
+  inception eval -w v4.safetensors imagenet/val --exclude ILSVRC2014_clsloc_validation_blacklist.txt
+  inception eval -w v4.safetensors imagenet/val --real-labels real.json
+  inception eval -w v4.safetensors imagenet/test --submission v4.txt --devkit ILSVRC2012_devkit_t12";
 
 /// Arguments of `inception eval`.
 #[derive(clap::Args, Clone, Debug)]

@@ -37,7 +37,7 @@ const FILES: [(&str, Parse); 3] = [
         Some((name.into(), boxes.split_whitespace().next()?.into()))
     }),
     ("imagenet_2012_validation_synset_labels.txt", |line, number| {
-        Some((format!("ILSVRC2012_val_{number:08}"), line.trim().into()))
+        Some((validation_name(number), line.trim().into()))
     }),
     ("val.txt", |line, _| {
         let (name, class) = line.trim().split_once(' ')?;
@@ -54,6 +54,11 @@ const DEVKIT_FOLDER: &str = "ILSVRC2012_devkit_t12/data";
 /// Whether `pictures` are called like those of the set.
 pub(super) fn is(pictures: &[PathBuf]) -> bool {
     pictures.first().is_some_and(|path| stem(path).starts_with(VAL))
+}
+
+/// What the file of a validation picture is called, without its extension.
+pub fn validation_name(number: usize) -> String {
+    format!("{VAL}{number:08}")
 }
 
 /// The number of a validation picture, from 1, by its name: 12 of `ILSVRC2012_val_00000012.JPEG`.
@@ -149,7 +154,7 @@ fn devkit_classes(truth: &Path, meta: &Path) -> Result<HashMap<String, String>, 
             );
             return Err(DataError::Layout { path: truth.into(), problem });
         };
-        classes.insert(format!("ILSVRC2012_val_{number:08}"), synset.clone());
+        classes.insert(validation_name(number), synset.clone());
     }
     Ok(classes)
 }

@@ -109,6 +109,9 @@ mod tests {
         assert!(close(shares(&found[3]), [0.0, f64::NAN, 0.0]));
         assert_eq!(worst_first(&found), [2, 1, 0, 3]);
         let all = confusions(metrics.per_class());
-        assert_eq!(all.iter().map(|c| (c.label, c.answer)).collect::<Vec<_>>(), [(0, 1), (1, 3), (2, 0), (2, 1)]);
+        assert_eq!(
+            all.iter().map(|c| (c.label, c.answer)).collect::<Vec<_>>(),
+            [(0, 1), (1, 3), (2, 0), (2, 1)]
+        );
     }
 }

@@ -164,14 +164,25 @@ impl<'a> Plot<'a> {
                 if count <= NUMBERED {
                     let size = (side * 1.45 / (n.to_string().len().max(2) + 1) as f64).min(15.0);
                     let ink = if strength > 0.55 { "#fff" } else { "#111" };
-                    svg.text([x, y + size * 0.36], Anchor::Middle, (size * 10.0).round() / 10.0, ink, &n.to_string());
+                    svg.text(
+                        [x, y + size * 0.36],
+                        Anchor::Middle,
+                        (size * 10.0).round() / 10.0,
+                        ink,
+                        &n.to_string(),
+                    );
                 }
             };
             if let Some((answer, n)) = right {
                 cell(self.middle(label, answer), RIGHT, n, "right");
             }
             for (&answer, &n) in &class.confused {
-                cell(self.middle(label, answer), WRONG, n, &format!("taken for {}", plain(&self.names[answer])));
+                cell(
+                    self.middle(label, answer),
+                    WRONG,
+                    n,
+                    &format!("taken for {}", plain(&self.names[answer])),
+                );
             }
             if unanswered(class) > 0 {
                 let [_, y] = self.middle(label, 0);
@@ -225,11 +236,15 @@ impl<'a> Plot<'a> {
             let radius = self.radius(confusion.count);
             // Round the dot, further and further out.
             let place = (0..96).map(|at| {
-                let (angle, out) = (f64::from(at % 12) * 0.5236 - 0.9, radius + 12.0 + f64::from(at / 12) * 13.0);
+                let (angle, out) =
+                    (f64::from(at % 12) * 0.5236 - 0.9, radius + 12.0 + f64::from(at / 12) * 13.0);
                 [x + out * angle.cos(), y + out * angle.sin()]
             });
             let free = |[x, y]: &[f64; 2]| {
-                let inside = *x > self.left + 8.0 && *x < self.end() - 8.0 && *y > self.top + 8.0 && *y < self.bottom() - 8.0;
+                let inside = *x > self.left + 8.0
+                    && *x < self.end() - 8.0
+                    && *y > self.top + 8.0
+                    && *y < self.bottom() - 8.0;
                 inside && taken.iter().all(|[a, b]| (a - x).abs() > 20.0 || (b - y).abs() > 14.0)
             };
             let [at_x, at_y] = place.clone().find(free).unwrap_or([x, y]);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::data::{Dataset, validation_number};
+use crate::data::{Dataset, validation_name};
 use crate::exit::BadData;
 use crate::progress::counted;
 
@@ -40,7 +40,8 @@ fn find(data: &Dataset, text: &str) -> Result<BTreeSet<usize>, String> {
     let named = names(data);
     let (mut found, mut unknown, mut ambiguous) = (BTreeSet::new(), Vec::new(), Vec::new());
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match named.get(line.trim_start_matches("./")).or_else(|| named.get(line.trim_start_matches('0'))) {
+        let numbered = || named.get(&validation_name(line.parse().ok()?));
+        match named.get(line.trim_start_matches("./")).or_else(numbered) {
             Some(Found::One(index)) => _ = found.insert(*index),
             Some(Found::Several) => ambiguous.push(line),
             None => unknown.push(line),
@@ -74,11 +75,9 @@ fn names(data: &Dataset) -> HashMap<String, Found> {
         let path = sample.picture.path();
         let below = path.strip_prefix(&data.root).unwrap_or(path);
         let file = Path::new(path.file_name().unwrap_or_default());
-        let number = validation_number(path).map(|number| number.to_string());
         let paths = [path, below, file].map(|path| [path.to_path_buf(), path.with_extension("")]);
         let paths = paths.concat().into_iter().map(|path| path.to_string_lossy().into_owned());
-        let all: BTreeSet<String> = paths.chain(number).collect();
-        for name in all {
+        for name in paths.collect::<BTreeSet<String>>() {
             named.entry(name).and_modify(|found| *found = Found::Several).or_insert(Found::One(index));
         }
     }

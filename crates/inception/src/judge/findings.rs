@@ -92,8 +92,7 @@ impl Judged {
 
 /// Intervals of loss, top-1 error, top-5 error and calibration error.
 fn spread(verdicts: &[Verdict]) -> [Interval; 4] {
-    let points: Vec<_> =
-        verdicts.iter().map(|v| (v.loss, v.within(1), v.within(5), Point::of(v))).collect();
+    let points: Vec<_> = verdicts.iter().map(|v| (v.loss, v.within(1), v.within(5), Point::of(v))).collect();
     let count = points.len() as f64;
     intervals(points.len(), |drawn| {
         let (mut loss, mut top1, mut top5) = (0.0, 0u32, 0u32);

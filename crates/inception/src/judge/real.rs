@@ -13,7 +13,7 @@ use super::bootstrap::{Interval, intervals};
 use crate::answers::Answers;
 use crate::data::{Dataset, VALIDATION_PICTURES, validation_number};
 use crate::exit::{BadData, UsageError};
-use crate::metrics::{Verdict, top_k};
+use crate::metrics::top_k;
 use crate::weights::imagenet;
 
 /// Errors by such labels, of the pictures that have some.
@@ -83,8 +83,9 @@ impl RealLabels {
                 continue;
             }
             // What is no finite number is no answer, as with any other label.
-            let answered = Verdict::of(row, self.first).answer.is_some();
-            let is_right = |answer: &usize| answer.checked_sub(self.first).is_some_and(|c| classes.contains(&c));
+            let answered = row.iter().all(|logit| logit.is_finite());
+            let is_right =
+                |answer: &usize| answer.checked_sub(self.first).is_some_and(|c| classes.contains(&c));
             let among = |k| answered && top_k(row, k).iter().any(is_right);
             wrong.push([!among(1), !among(5)]);
         }

@@ -48,8 +48,10 @@ impl Report {
         let making = || format!("creating the report's folder {}", path.display());
         fs::create_dir_all(path).with_context(making)?;
         if fs::read_dir(path).with_context(making)?.next().is_some() {
-            let message =
-                format!("--report {}: is not empty, and no report is overwritten: choose another", path.display());
+            let message = format!(
+                "--report {}: is not empty, and no report is overwritten: choose another",
+                path.display()
+            );
             return Err(UsageError(message).into());
         }
         Ok(Report { path: path.into() })

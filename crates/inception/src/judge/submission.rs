@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::answers::Answers;
 use crate::data::{Dataset, devkit_numbers};
 use crate::exit::{BadData, UsageError};
-use crate::metrics::{Verdict, top_k};
+use crate::metrics::top_k;
 use crate::run_dir::replace;
 use crate::weights::imagenet;
 
@@ -29,7 +29,8 @@ impl Submission {
     pub fn new(path: &Path, devkit: &Path, classes: &[String], background: Option<usize>) -> Result<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if path.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
-            let message = format!("--submission {}: expected a file in a folder that is there", path.display());
+            let message =
+                format!("--submission {}: expected a file in a folder that is there", path.display());
             return Err(UsageError(message).into());
         }
         let by_synset = devkit_numbers(devkit)?;
@@ -44,7 +45,10 @@ impl Submission {
             let number = by_synset.get(synset);
             number.map(|&number| Some(number)).ok_or_else(|| {
                 let devkit = devkit.display();
-                BadData(format!("{devkit}: meta.mat has no number for {synset}, the network's class `{name}`")).into()
+                BadData(format!(
+                    "{devkit}: meta.mat has no number for {synset}, the network's class `{name}`"
+                ))
+                .into()
             })
         };
         let numbers = classes.iter().enumerate().map(number).collect::<Result<Vec<_>>>()?;
@@ -62,8 +66,9 @@ impl Submission {
         rows.sort_by_key(|(path, _)| (path.file_name(), *path));
         let mut text = String::new();
         for (path, row) in rows {
-            if Verdict::of(row, 0).answer.is_none() {
-                let message = format!("--submission: {}: the network answers no finite numbers", path.display());
+            if row.iter().any(|logit| !logit.is_finite()) {
+                let message =
+                    format!("--submission: {}: the network answers no finite numbers", path.display());
                 return Err(BadData(message).into());
             }
             // One more where the background is among them.

@@ -34,7 +34,11 @@ pub fn write_text(out: &mut impl Write, judged: &Judged) -> Result<()> {
         ];
         for (name, error, wrong, interval) in errors {
             let percent = 100.0 * error;
-            writeln!(out, "{name}  {percent:.2} %  ({wrong} of {count} by ReaL labels; {})", percents(interval))?;
+            writeln!(
+                out,
+                "{name}  {percent:.2} %  ({wrong} of {count} by ReaL labels; {})",
+                percents(interval)
+            )?;
         }
     }
     let (error, interval) = (100.0 * found.calibration_error, percents(found.calibration_error_interval));

@@ -77,7 +77,10 @@ impl JudgingArgs {
         let mut data = folder::open_single(root)?;
         let first = imagenet::first(classes, background);
         if first.is_some_and(|first| data.name_numbers(classes, first)) {
-            say(&format!("note: the classes 0 to 999 of {} are taken for ImageNet's, in its order", root.display()));
+            say(&format!(
+                "note: the classes 0 to 999 of {} are taken for ImageNet's, in its order",
+                root.display()
+            ));
         }
         let (data, left_out) = match self.allow_missing {
             true => data.join_by_name(classes)?,
