@@ -241,8 +241,8 @@ fn excluded_pictures_are_not_judged() {
 fn imagenet_network(place: &Place, background: bool) {
     let classes = 1000 + usize::from(background);
     let graph = build(&Spec::new("inception_v3").img_size(75).width(0.05).classes(classes)).unwrap();
-    let preprocessing = serde_json::from_value(json!({"crop_pct": 1.0})).unwrap();
-    let mut metadata = Metadata::new(&graph, imagenet::names(classes), preprocessing);
+    let eval: inception::data::Eval = serde_json::from_value(json!({"crop_pct": 1.0})).unwrap();
+    let mut metadata = Metadata::new(&graph, imagenet::names(classes), eval);
     metadata.background = background.then_some(0);
     save(&place.path("imagenet.safetensors"), &Weights::init(&graph, 3), &metadata).unwrap();
 }
@@ -397,7 +397,7 @@ fn a_submission_says_what_it_needs() {
     let both = ["--submission", "out.txt", "--devkit", "."];
     run(&both).fails(65, "holds no meta.mat");
     fs::write(place.path("meta.mat"), META).unwrap();
-    run(&both).fails(2, "the network's class `ant` is none of ImageNet's");
+    run(&both).fails(2, "the network's class `bee, or wasp` is none of ImageNet's");
     run(&[&both[..], &["--on-bad", "skip"]].concat()).fails(2, "needs an answer to every picture");
     run(&["--submission", "no/out.txt", "--devkit", "."]).fails(2, "a folder that is there");
     run(&[&both[..], &["--allow-missing"]].concat()).fails(2, "--allow-missing");

@@ -69,13 +69,13 @@ impl Dataset {
     /// which stand for ImageNet's classes in order; `names` are a network's that has these from the position `first` on. Whether
     /// that is so.
     pub fn name_numbers(&mut self, names: &[String], first: usize) -> bool {
+        let count = imagenet::classes().len();
         let number = |class: &String| {
-            let number = class.parse().ok().filter(|number: &usize| number.to_string() == *class)?;
-            (number < imagenet::classes().len()).then_some(number)
+            class.parse().ok().filter(|number: &usize| *number < count && number.to_string() == *class)
         };
         // As text, 10 stands before 2: only what they say counts. Names of folders differ, so that many numbers are all numbers.
         let numbers: Option<Vec<usize>> = self.classes.iter().map(number).collect();
-        let numbers = numbers.filter(|numbers| numbers.len() == imagenet::classes().len());
+        let numbers = numbers.filter(|numbers| numbers.len() == count);
         let Some(numbers) = numbers else { return false };
         self.classes = numbers.into_iter().map(|number| names[first + number].clone()).collect();
         true

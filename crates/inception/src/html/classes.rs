@@ -83,7 +83,10 @@ pub(crate) fn confusions(which: &str, counts: &[ClassCounts], names: &[String]) 
     };
     let head = "<th class=\"text\">class</th><th class=\"text\">taken for</th><th>pictures</th><th>of the class</th>";
     let all = judge::classes::confusions(counts);
-    let note = format!("{which} The {LISTED} most frequent.");
+    let note = match all.len() > LISTED {
+        true => format!("{which} The {LISTED} most frequent."),
+        false => which.into(),
+    };
     section("Most frequent confusions", &note, &scroll(&table(head, all.iter().take(LISTED).map(row))))
 }
 

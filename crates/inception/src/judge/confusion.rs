@@ -10,6 +10,7 @@
 //! and the worst classes are listed by name beside it.
 
 use std::collections::BTreeMap;
+use std::f64::consts::FRAC_PI_6;
 
 use super::classes::{ClassReport, Confusion, confusions, per_class, unanswered, worst_first};
 use super::draw::{Anchor, Drawing, LINE, RIGHT, SOFT, WRONG, cut, plain, width};
@@ -33,12 +34,16 @@ const NAME: usize = 24;
 /// Height of the title, and size of what is listed.
 const TITLE: f64 = 64.0;
 const LIST: f64 = 14.0;
-const LIST_WIDTH: f64 = 470.0;
+/// Height of a line in sizes of its letters.
+const SPACING: f64 = 1.55;
+const LIST_WIDTH: f64 = 500.0;
 
 /// Draws what was taken for what, by the `names` of the classes.
 pub fn svg(metrics: &Metrics, names: &[String]) -> String {
     let plot = Plot::new(metrics, names);
-    let lists = TITLE + LIST * 1.55 * (LISTED + WORST + 5) as f64;
+    let wrong = plot.classes.iter().filter(|class| class.top1_error > 0.0).count();
+    let rows = plot.confusions.len().clamp(1, LISTED) + wrong.min(WORST) + 4;
+    let lists = TITLE + LIST * SPACING * rows as f64;
     let size = [plot.right() + 40.0 + LIST_WIDTH, (plot.bottom() + 30.0).max(lists)];
     let mut svg = Drawing::new(size[0], size[1]);
     let title = format!(
@@ -152,7 +157,7 @@ impl<'a> Plot<'a> {
             let mut cell = |[x, y]: [f64; 2], colour: &str, n: u64, answer: &str| {
                 let share = n as f64 / class.count as f64;
                 // The rarest can still be seen.
-                let strength = 0.18 + 0.77 * share;
+                let strength = 0.12 + 0.83 * if colour == RIGHT { share } else { share.sqrt() };
                 let half = side / 2.0;
                 svg.put(format_args!(
                     r#"<rect x="{:.1}" y="{:.1}" width="{side}" height="{side}" fill="{colour}" fill-opacity="{strength:.2}"><title>{}: {answer}: {n} of {}</title></rect>"#,
@@ -237,7 +242,7 @@ impl<'a> Plot<'a> {
             // Round the dot, further and further out.
             let place = (0..96).map(|at| {
                 let (angle, out) =
-                    (f64::from(at % 12) * 0.5236 - 0.9, radius + 12.0 + f64::from(at / 12) * 13.0);
+                    (f64::from(at % 12) * FRAC_PI_6 - 0.9, radius + 12.0 + f64::from(at / 12) * 13.0);
                 [x + out * angle.cos(), y + out * angle.sin()]
             });
             let free = |[x, y]: &[f64; 2]| {
@@ -266,7 +271,7 @@ impl<'a> Plot<'a> {
         for share in [0.0, 0.5, 1.0] {
             let x = left + share * BAR;
             svg.line([x, self.top], [x, self.bottom()], LINE);
-            let percent = format!("{:.0} %", 100.0 * share);
+            let percent = if share == 0.5 { String::new() } else { format!("{:.0} %", 100.0 * share) };
             svg.text([x, self.bottom() + 15.0], Anchor::Middle, 11.0, SOFT, &percent);
         }
         let bar = |(i, class): (usize, &ClassReport)| {
@@ -304,7 +309,7 @@ impl<'a> Plot<'a> {
         let mut y = TITLE + 4.0;
         let mut row = |x: f64, anchor: Anchor, colour: &str, text: &str, down: bool| {
             svg.text([left + x, y], anchor, LIST, colour, text);
-            y += if down { LIST * 1.55 } else { 0.0 };
+            y += if down { LIST * SPACING } else { 0.0 };
         };
         let counts = self.metrics.per_class();
         row(0.0, Anchor::Start, SOFT, "Most frequent confusions", false);

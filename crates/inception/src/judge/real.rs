@@ -56,7 +56,8 @@ impl RealLabels {
         if classes.len() != VALIDATION_PICTURES {
             return Err(bad(format!("has {} lists, not {VALIDATION_PICTURES}", classes.len())).into());
         }
-        if let Some(class) = classes.iter().flatten().find(|&&class| class >= imagenet::classes().len()) {
+        let count = imagenet::classes().len();
+        if let Some(class) = classes.iter().flatten().find(|&&class| class >= count) {
             return Err(bad(format!("has the class {class}, and ImageNet's are 0 to 999")).into());
         }
         Ok(RealLabels { classes, first })

@@ -3,6 +3,7 @@
 //! A class is its `ILSVRC2012_ID`, which the devkit's `meta.mat` gives for its synset: neither an index by ascending synset, as
 //! networks have, nor one more than that.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -34,12 +35,13 @@ impl Submission {
             return Err(UsageError(message).into());
         }
         let by_synset = devkit_numbers(devkit)?;
+        let synsets: HashMap<&str, &str> =
+            imagenet::classes().flat_map(|(synset, name)| [(synset, synset), (name, synset)]).collect();
         let number = |(class, name): (usize, &String)| {
             if background == Some(class) {
                 return Ok(None);
             }
-            let synset = imagenet::classes().find(|(synset, called)| called == name || synset == name);
-            let (synset, _) = synset.ok_or_else(|| {
+            let synset = *synsets.get(name.as_str()).ok_or_else(|| {
                 UsageError(format!("--submission: the network's class `{name}` is none of ImageNet's"))
             })?;
             let number = by_synset.get(synset);
