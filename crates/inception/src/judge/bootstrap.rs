@@ -1,7 +1,7 @@
 //! How far a number depends on which pictures it was measured on: percentile intervals of the bootstrap.
 //!
 //! ```text
-//! [`RESAMPLES`] times: draw as many pictures as there are, with replacement; the statistic of those drawn
+//! RESAMPLES times: draw as many pictures as there are, with replacement; the statistic of those drawn
 //! interval: the 2.5 % and 97.5 % quantiles of these statistics
 //! ```
 //! B. Efron, *Bootstrap Methods: Another Look at the Jackknife*, 1979. Draws are a function of the resample's number and of how
