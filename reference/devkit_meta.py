@@ -1,13 +1,14 @@
-"""Writes a small `meta.mat` in the form of ImageNet's devkit, as the test of data/mat_file.rs reads it.
+"""Writes a small `meta.mat` in the form of ImageNet's devkit, as the test of data/mat_file.rs reads it, and one of all classes.
 
 scipy 1.17.1; run by hand:
 
     pip install scipy==1.17.1
-    python reference/devkit_meta.py     # crates/inception/tests/fixtures/meta.mat, meta_plain.mat
+    python reference/devkit_meta.py     # crates/inception/tests/fixtures/meta.mat, meta_plain.mat, meta_1000.mat
 
 The devkit's struct array `synsets` with its eight fields: here three classes, numbered as neither their synsets nor their rows are, and
 behind them two inner nodes of the tree, which are no classes. The second file is the same uncompressed, with numbers as bytes
-and another variable in front.
+and another variable in front. The third has all 1000 synsets with the fields that are read, the class i by ascending synset with the number
+1 + (7 i + 3) mod 1000 and in the row of that number.
 """
 import pathlib
 
@@ -36,6 +37,16 @@ def synsets(number):
     return array
 
 
+def numbered():
+    lines = (OUT.parent.parent / "src/weights/imagenet.tsv").read_text().splitlines()
+    array = np.zeros((len(lines), 1), dtype=[(field, object) for field in ["ILSVRC2012_ID", "WNID", "num_children"]])
+    for i, line in enumerate(lines):
+        number = 1 + (7 * i + 3) % 1000
+        array[number - 1, 0] = (float(number), line.split("\t")[0], 0.0)
+    return array
+
+
 if __name__ == "__main__":
+    savemat(OUT / "meta_1000.mat", {"synsets": numbered()}, do_compression=True)
     savemat(OUT / "meta.mat", {"synsets": synsets(float)}, do_compression=True)
     savemat(OUT / "meta_plain.mat", {"about": np.arange(6.0).reshape(2, 3), "synsets": synsets(np.uint16)}, do_compression=False)

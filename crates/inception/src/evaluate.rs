@@ -1,13 +1,11 @@
 //! Evaluation of one network on one data set after every epoch of training; `inception eval` counts with the same [`Metrics`], so
 //! both print the same digits.
 
-use serde::Serialize;
-
 use crate::data::Batch;
-use crate::metrics::{ClassCounts, Metrics, log_sum_exp, top_k};
+use crate::metrics::{Metrics, Verdict};
 
-/// Mistakes that are kept.
-const WORST: usize = 12;
+/// Mistakes that are shown.
+pub const WORST: usize = 12;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,51 +37,17 @@ pub struct Mistake {
 fn keep_worst(worst: &mut Vec<Mistake>, batch: &Batch, logits: &[f32]) {
     let (classes, square) = (logits.len() / batch.len().max(1), batch.side * batch.side * 3);
     for (i, row) in logits.chunks_exact(classes.max(1)).enumerate() {
-        let (label, answer) = (batch.labels[i] as usize, top_k(row, 1)[0]);
-        if answer == label || row.iter().any(|v| !v.is_finite()) {
-            continue;
-        }
-        let sum = log_sum_exp(row);
-        let loss = sum - f64::from(row[label]);
+        let label = batch.labels[i] as usize;
+        let Verdict { answer, probability, loss, .. } = Verdict::of(row, label);
+        let Some(answer) = answer.filter(|&answer| answer != label) else { continue };
         let place = worst.partition_point(|other| other.loss >= loss);
         if place < WORST {
             let pixels = batch.pixels[i * square..][..square].to_vec();
-            let probability = (f64::from(row[answer]) - sum).exp();
             worst.truncate(WORST - 1);
             worst
                 .insert(place, Mistake { index: batch.indices[i], label, answer, probability, loss, pixels });
         }
     }
-}
-
-/// One class of an evaluation, as it is written to JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassReport {
-    /// Name of the class.
-    pub class: String,
-    /// Pictures of this class.
-    pub count: u64,
-    /// Share of them whose first answer is wrong; `null` without pictures.
-    pub top1_error: f64,
-    /// The wrong answer given most often.
-    pub most_confused_with: Option<String>,
-    /// How often it was given.
-    pub confusions: u64,
-}
-
-/// The classes in order, by name.
-pub fn per_class(metrics: &Metrics, names: &[String]) -> Vec<ClassReport> {
-    let report = |(class, c): (&String, &ClassCounts)| {
-        let worst = c.most_confused();
-        ClassReport {
-            class: class.clone(),
-            count: c.count,
-            top1_error: c.errors as f64 / c.count as f64,
-            most_confused_with: worst.map(|(other, _)| names[other].clone()),
-            confusions: worst.map_or(0, |(_, n)| n),
-        }
-    };
-    names.iter().zip(metrics.per_class()).map(report).collect()
 }
 
 /// Sums up what `predict`, a network of so many `classes`, answers to every batch. The first error of `batches` ends it.

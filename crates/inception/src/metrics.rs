@@ -12,6 +12,42 @@
 
 use std::collections::BTreeMap;
 
+/// What becomes of one picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// The first answer; none where a logit is no finite number.
+    pub answer: Option<usize>,
+    /// Its probability, 0 to 1; NaN without an answer.
+    pub probability: f64,
+    /// Cross-entropy of the label in nats; NaN without an answer.
+    pub loss: f64,
+    /// Classes ahead of the label, 0 where it is the first answer; `usize::MAX` without an answer.
+    pub rank: usize,
+}
+
+impl Verdict {
+    /// Of a row of logits, one a class, for a picture of the class `label`.
+    pub fn of(row: &[f32], label: usize) -> Verdict {
+        if row.iter().any(|v| !v.is_finite()) {
+            return Verdict { answer: None, probability: f64::NAN, loss: f64::NAN, rank: usize::MAX };
+        }
+        let ahead = |&j: &usize| row[j] > row[label] || (row[j] == row[label] && j < label);
+        let answer = (0..row.len()).reduce(|best, j| if row[j] > row[best] { j } else { best });
+        let sum = log_sum_exp(row);
+        Verdict {
+            answer,
+            probability: answer.map_or(f64::NAN, |answer| (f64::from(row[answer]) - sum).exp()),
+            loss: sum - f64::from(row[label]),
+            rank: (0..row.len()).filter(ahead).count(),
+        }
+    }
+
+    /// Whether the label is among the first `k` answers.
+    pub fn within(&self, k: usize) -> bool {
+        self.rank < k
+    }
+}
+
 /// What is known of one class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassCounts {
@@ -72,21 +108,16 @@ impl Metrics {
     }
 
     fn add_one(&mut self, row: &[f32], label: usize) {
-        let finite = row.iter().all(|v| v.is_finite());
-        let ahead = |of: usize| {
-            let better = |j: usize| row[j] > row[of] || (row[j] == row[of] && j < of);
-            (0..row.len()).filter(|&j| better(j)).count()
-        };
-        let rank = if finite { ahead(label) } else { usize::MAX };
+        let verdict = Verdict::of(row, label);
         self.count += 1;
-        self.loss += if finite { log_sum_exp(row) - f64::from(row[label]) } else { f64::NAN };
-        self.top1_errors += u64::from(rank >= 1);
-        self.top5_errors += u64::from(rank >= 5);
+        self.loss += verdict.loss;
+        self.top1_errors += u64::from(!verdict.within(1));
+        self.top5_errors += u64::from(!verdict.within(5));
         let class = &mut self.per_class[label];
         class.count += 1;
-        class.errors += u64::from(rank >= 1);
-        if finite && rank >= 1 {
-            *class.confused.entry(top_k(row, 1)[0]).or_default() += 1;
+        class.errors += u64::from(!verdict.within(1));
+        if let Some(answer) = verdict.answer.filter(|&answer| answer != label) {
+            *class.confused.entry(answer).or_default() += 1;
         }
     }
 
@@ -187,6 +218,20 @@ mod tests {
         assert_eq!(m.top1_error(), 2.0 / 3.0);
         assert_eq!(m.per_class()[7].most_confused(), Some((0, 1)));
         assert_eq!(m.per_class()[0], ClassCounts { count: 1, ..Default::default() });
+    }
+
+    #[test]
+    fn a_verdict_has_the_first_answer_and_the_rank_of_the_label() {
+        let row = [0.0, 3f32.ln(), -0.0, 3f32.ln()];
+        let verdict = Verdict::of(&row, 3);
+        assert_eq!((verdict.answer, verdict.rank), (Some(1), 1));
+        assert!(
+            (verdict.probability - 3.0 / 8.0).abs() < 1e-7 && (verdict.loss - (8f64 / 3.0).ln()).abs() < 1e-7
+        );
+        assert_eq!([0, 1, 2].map(|label| Verdict::of(&row, label).rank), [2, 0, 3]);
+        assert!(verdict.within(2) && !verdict.within(1));
+        let none = Verdict::of(&[f32::INFINITY, 0.0], 0);
+        assert!(none.answer.is_none() && none.loss.is_nan() && none.probability.is_nan() && !none.within(5));
     }
 
     #[test]

@@ -14,6 +14,8 @@ const ROWS: usize = 8;
 const COLUMNS: usize = 8;
 /// Pixels between two pictures.
 const GAP: usize = 4;
+/// Largest side of a picture on a page.
+const THUMBNAIL: usize = 128;
 
 /// Writes RGB bytes as a PNG file.
 pub fn save_png(path: &Path, width: usize, height: usize, pixels: &[u8]) -> Result<()> {
@@ -29,8 +31,12 @@ pub(crate) fn encode(to: impl Write, width: usize, height: usize, pixels: &[u8])
     Ok(())
 }
 
-/// A picture as the network takes it, `[side, side, 3]`, as a PNG file of at most `largest` pixels a side.
-pub fn thumbnail(pixels: &[f32], side: usize, range: Range, largest: usize) -> Result<Vec<u8>> {
+/// A picture as the network takes it, `[side, side, 3]`, as a PNG file of at most [`THUMBNAIL`] pixels a side.
+pub fn thumbnail(pixels: &[f32], side: usize, range: Range) -> Result<Vec<u8>> {
+    at_most(pixels, side, range, THUMBNAIL)
+}
+
+fn at_most(pixels: &[f32], side: usize, range: Range, largest: usize) -> Result<Vec<u8>> {
     let mut square = Rgb { width: side, height: side, pixels: range.to_bytes(pixels) };
     if side > largest {
         square = Resize::new(largest, largest, Filter::Bilinear).apply(&square)?;
@@ -110,7 +116,7 @@ mod tests {
             (0..10 * 10).flat_map(|i| if i % 10 < 5 { [0; 3] } else { [250, 100, 5] }).collect();
         let pixels: Vec<f32> = bytes.iter().map(|&byte| (f32::from(byte) - 127.5) / 127.5).collect();
         for (largest, side) in [(10, 10), (128, 10), (4, 4)] {
-            let file = thumbnail(&pixels, 10, Range::Signed, largest).expect("encoded");
+            let file = at_most(&pixels, 10, Range::Signed, largest).expect("encoded");
             let picture = image::load_from_memory(&file).expect("a PNG file").into_rgb8();
             assert_eq!(picture.dimensions(), (side, side));
             assert_eq!(

@@ -51,6 +51,14 @@ impl Picture {
         }
     }
 
+    /// Its path, that of a member inside its archive, or its name.
+    pub fn path(&self) -> &Path {
+        match self {
+            Picture::File(path) => path,
+            Picture::Part { name, .. } | Picture::Memory { name, .. } => Path::new(name),
+        }
+    }
+
     /// The bytes of its file, or of its part of an archive: as many as there are, should that have been cut off since. None of a
     /// picture in memory.
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
@@ -146,8 +154,16 @@ impl Dataset {
         self
     }
 
+    /// What to call a picture: its path below the root, or its name.
+    pub fn name(&self, index: usize) -> String {
+        match &self.samples[index].picture {
+            Picture::File(path) => path.strip_prefix(&self.root).unwrap_or(path).display().to_string(),
+            other => other.name(),
+        }
+    }
+
     /// The pictures for which `keep`, by index.
-    pub(super) fn filtered(&self, keep: impl Fn(usize) -> bool) -> Self {
+    pub fn filtered(&self, keep: impl Fn(usize) -> bool) -> Self {
         let all = |count: usize| (0..count).filter(|&i| keep(i));
         Dataset {
             root: self.root.clone(),
@@ -194,6 +210,22 @@ impl Fingerprint {
 }
 
 impl Dataset {
+    /// A text that is another one when a file was written since: of what lies on this machine, when each was.
+    pub fn last_changes(&self) -> String {
+        let mut hash = Sha256::new();
+        for Sample { picture, .. } in &self.samples {
+            let path: &Path = match picture {
+                Picture::File(path) => path,
+                Picture::Part { archive, .. } => archive,
+                Picture::Memory { .. } => continue,
+            };
+            let changed = std::fs::metadata(path).and_then(|about| about.modified()).ok();
+            let since = changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            hash.update(since.map_or(0, |since| since.as_nanos()).to_le_bytes());
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Asks the file system for the size of every file; of what a store has listed, size and ETag are known.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();

@@ -127,6 +127,27 @@ pub fn open_train(root: &Path) -> Result<Dataset, DataError> {
     }
 }
 
+/// The pictures of a folder that has them without classes, all under the same `label` of `classes`; `None` where `root` is anything else.
+pub fn open_unlabelled(root: &Path, classes: &[String], label: u32) -> Result<Option<Dataset>, DataError> {
+    storage::prepare(root)?;
+    if storage::is_file(root) || is_collection(root) {
+        return Ok(None);
+    }
+    let (pictures, ignored): (Vec<_>, Vec<_>) =
+        entries(root)?.into_iter().partition(|path| storage::is_file(path) && is_picture(path));
+    if pictures.is_empty() || ignored.iter().any(|path| storage::is_dir(path)) {
+        return Ok(None);
+    }
+    let sample = |path| Sample { picture: Picture::File(path), label };
+    Ok(Some(Dataset {
+        root: root.into(),
+        classes: classes.to_vec(),
+        samples: pictures.into_iter().map(sample).collect(),
+        ignored,
+        groups: Vec::new(),
+    }))
+}
+
 /// Files and folders as given on the command line: folders stand for the pictures inside them, sorted, at any depth.
 pub fn list_pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut pictures = Vec::new();

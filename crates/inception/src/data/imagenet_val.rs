@@ -19,6 +19,11 @@ use super::mat_file::{self, Value};
 use super::storage;
 use crate::weights::imagenet;
 
+/// What the names of its pictures begin with.
+const VAL: &str = "ILSVRC2012_val_";
+/// How many there are.
+pub const VALIDATION_PICTURES: usize = 50_000;
+
 /// How many folders above the pictures are looked into.
 const ABOVE: usize = 4;
 
@@ -32,7 +37,7 @@ const FILES: [(&str, Parse); 3] = [
         Some((name.into(), boxes.split_whitespace().next()?.into()))
     }),
     ("imagenet_2012_validation_synset_labels.txt", |line, number| {
-        Some((format!("ILSVRC2012_val_{number:08}"), line.trim().into()))
+        Some((validation_name(number), line.trim().into()))
     }),
     ("val.txt", |line, _| {
         let (name, class) = line.trim().split_once(' ')?;
@@ -48,7 +53,17 @@ const DEVKIT_FOLDER: &str = "ILSVRC2012_devkit_t12/data";
 
 /// Whether `pictures` are called like those of the set.
 pub(super) fn is(pictures: &[PathBuf]) -> bool {
-    pictures.first().is_some_and(|path| stem(path).starts_with("ILSVRC2012_val_"))
+    pictures.first().is_some_and(|path| stem(path).starts_with(VAL))
+}
+
+/// What the file of a validation picture is called, without its extension.
+pub fn validation_name(number: usize) -> String {
+    format!("{VAL}{number:08}")
+}
+
+/// The number of a validation picture, from 1, by its name: 12 of `ILSVRC2012_val_00000012.JPEG`.
+pub fn validation_number(path: &Path) -> Option<usize> {
+    stem(path).strip_prefix(VAL)?.parse().ok().filter(|number| (1..=VALIDATION_PICTURES).contains(number))
 }
 
 /// The pictures of `root` under their synsets.
@@ -139,9 +154,22 @@ fn devkit_classes(truth: &Path, meta: &Path) -> Result<HashMap<String, String>, 
             );
             return Err(DataError::Layout { path: truth.into(), problem });
         };
-        classes.insert(format!("ILSVRC2012_val_{number:08}"), synset.clone());
+        classes.insert(validation_name(number), synset.clone());
     }
     Ok(classes)
+}
+
+/// The number of each class by its synset, `ILSVRC2012_ID`, from the devkit unpacked in `folder`, or from a folder inside it.
+pub fn devkit_numbers(folder: &Path) -> Result<HashMap<String, u32>, DataError> {
+    let inside = ["", "data", DEVKIT_FOLDER].map(|inside| folder.join(inside));
+    let inside: Vec<&Path> = inside.iter().map(PathBuf::as_path).collect();
+    let Some(meta) = find(&inside, DEVKIT_META)? else {
+        let problem = format!(
+            "holds no {DEVKIT_META}: expected the folder that ILSVRC2012_devkit_t12.tar.gz unpacks to"
+        );
+        return Err(DataError::Layout { path: folder.into(), problem });
+    };
+    Ok(devkit_synsets(&meta)?.into_iter().map(|(number, synset)| (synset, number)).collect())
 }
 
 /// The synset of each number. Those with children are no classes, but nodes of the tree above them.

@@ -65,6 +65,22 @@ impl Dataset {
         Ok((kept.relabel(classes, Vec::new(), head, "")?, left_out))
     }
 
+    /// Calls the classes by the names of ImageNet's where they are all of the numbers `0` to `999`, as the folders of ImageNet-V2 are,
+    /// which stand for ImageNet's classes in order; `names` are a network's that has these from the position `first` on. Whether
+    /// that is so.
+    pub fn name_numbers(&mut self, names: &[String], first: usize) -> bool {
+        let count = imagenet::classes().len();
+        let number = |class: &String| {
+            class.parse().ok().filter(|number: &usize| *number < count && number.to_string() == *class)
+        };
+        // As text, 10 stands before 2: only what they say counts. Names of folders differ, so that many numbers are all numbers.
+        let numbers: Option<Vec<usize>> = self.classes.iter().map(number).collect();
+        let numbers = numbers.filter(|numbers| numbers.len() == count);
+        let Some(numbers) = numbers else { return false };
+        self.classes = numbers.into_iter().map(|number| names[first + number].clone()).collect();
+        true
+    }
+
     /// What the classes are called in words, where all of them are called like ImageNet's synsets.
     fn synset_names(&self) -> Option<Vec<String>> {
         let names: HashMap<&str, &str> = imagenet::classes().collect();

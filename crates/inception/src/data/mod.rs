@@ -44,6 +44,7 @@ pub use crop::{CropBox, Source};
 pub use crops::Crops;
 pub use dataset::{Dataset, Fingerprint, Picture, Rgb, Sample, Splits};
 pub use error::DataError;
+pub use imagenet_val::{VALIDATION_PICTURES, devkit_numbers, validation_name, validation_number};
 pub use join::LeftOut;
 pub use loader::{Loader, OnBad, Request, Skipped, Transform, shuffled};
 pub use mix::Mix;

@@ -5,36 +5,27 @@ use std::fs;
 use anyhow::Result;
 
 use super::Run;
-use super::html::{self, Fact, Judged, Page, Pictured};
+use super::html::{Judged, Page, page};
 use super::report::EpochReport;
-use crate::data::Picture;
 use crate::evaluate::Evaluation;
 use crate::figures::{self, Curve, Figure};
+use crate::html::{Fact, Pictured};
 use crate::progress::duration;
 use crate::run_dir::replace;
 use crate::sheet::thumbnail;
-
-/// Largest side of a picture on the page.
-const THUMBNAIL: usize = 128;
 
 impl Run {
     /// The evaluation after the latest epoch, its worst mistakes as small pictures.
     pub(super) fn pictured(&self, found: Evaluation) -> Result<Judged> {
         let (side, range) = (self.engine.graph().img_size(), self.metadata.preprocessing.range);
         let mistakes = found.mistakes.into_iter().map(|mistake| {
-            let name = match &self.val.samples[mistake.index].picture {
-                Picture::File(path) => {
-                    path.strip_prefix(&self.val.root).unwrap_or(path).display().to_string()
-                }
-                memory => memory.name(),
-            };
             Ok(Pictured {
-                name,
+                name: self.val.name(mistake.index),
                 label: mistake.label,
                 answer: mistake.answer,
                 probability: mistake.probability,
                 loss: mistake.loss,
-                png: thumbnail(&mistake.pixels, side, range, THUMBNAIL)?,
+                png: thumbnail(&mistake.pixels, side, range)?,
             })
         });
         let mistakes = mistakes.collect::<Result<_>>()?;
@@ -48,7 +39,7 @@ impl Run {
         let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
         // A file that somebody has taken away is left out.
         let text = |file| Some((file, fs::read_to_string(self.folder.file(file)).ok()?));
-        let page = html::page(&Page {
+        let page = page(&Page {
             name: &name,
             network: format!(
                 "{}, {} px, width {}",

@@ -21,6 +21,17 @@ pub fn names(count: usize) -> Vec<String> {
     }
 }
 
+/// The position of the first of ImageNet's 1000 classes among those of a classifier that has them in order, called by their names or
+/// their synsets, and no other but a `background` in front.
+pub fn first(classes: &[String], background: Option<usize>) -> Option<usize> {
+    let in_front = usize::from(classes.len() == 1001 && background == Some(0));
+    let own = &classes[in_front.min(classes.len())..];
+    let all = |called: fn((&'static str, &'static str)) -> &'static str| {
+        own.len() == self::classes().len() && self::classes().map(called).eq(own.iter().map(String::as_str))
+    };
+    (all(|class| class.1) || all(|class| class.0)).then_some(in_front)
+}
+
 /// What is known of the order of a classifier's classes.
 pub fn order(classes: &[String]) -> &'static str {
     let numbers = || classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
@@ -64,6 +75,17 @@ mod tests {
         assert_eq!(more[0], BACKGROUND);
         assert_eq!(more[1..], thousand);
         assert_eq!(names(3), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn the_first_class_is_found_where_all_are_in_order() {
+        let synsets: Vec<String> = classes().map(|(synset, _)| synset.into()).collect();
+        assert_eq!([first(&names(1000), None), first(&synsets, None)], [Some(0); 2]);
+        assert_eq!(first(&names(1001), Some(0)), Some(1));
+        assert_eq!([first(&names(1001), None), first(&names(999), None), first(&[], None)], [None; 3]);
+        let mut swapped = synsets;
+        swapped.swap(0, 999);
+        assert_eq!(first(&swapped, None), None);
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! The answers of an ensemble to a data set: each network's own, asked for or read from where they were kept, then their average.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use inception_cpu::Device;
 use inception_graph::Weights;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::EvalArgs;
+use super::judging::Pictures;
 use crate::answers::Answers;
 use crate::cmd::decoders;
 use crate::cmd::ensemble::{EnsembleArgs, Member, average};
 use crate::collect::{Collector, Network};
 use crate::data::feed::Feed;
-use crate::data::{Dataset, Fingerprint, Skipped, storage};
+use crate::data::{Dataset, Skipped, storage};
 use crate::interrupt;
+use crate::judge::{self, Asked};
 use crate::logits::{self, Kept};
 use crate::progress::{Progress, Style, counted, say};
 
@@ -53,18 +53,8 @@ pub(super) struct Collected {
     pub(super) answers: Answers,
     /// Pictures that cannot be read.
     pub(super) skipped: Vec<Skipped>,
-    /// What each network reaches on the same pictures, where there are several.
-    pub(super) members: Vec<MemberReport>,
-}
-
-/// What a network of an ensemble reaches alone.
-#[derive(Serialize)]
-pub(super) struct MemberReport {
-    weights: String,
-    net: String,
-    eval_loss: f64,
-    eval_top1_error: f64,
-    eval_top5_error: f64,
+    /// Whose they are.
+    pub(super) asked: Asked,
 }
 
 /// What every network of an evaluation is asked about.
@@ -76,24 +66,23 @@ struct Task<'a> {
     key: Value,
 }
 
-/// Asks all `members`; `pictures` are those of DATA where logits are kept. `None` where a signal asked for an end.
+/// Asks all `members` about `pictures`. `None` where a signal asked for an end.
 pub(super) fn collect(
     members: Vec<(Member, Weights)>,
-    dataset: &Dataset,
-    pictures: Option<Fingerprint>,
+    pictures: &Pictures,
     device: &Device,
     args: &EvalArgs,
 ) -> Result<Option<Collected>> {
     let key = json!({
-        "data": pictures,
+        "data": pictures.key,
         "crops": args.ensemble.crops.views(),
         "isa": device.isa.name(),
         "precision": format!("{:?}", device.precision),
         "on_bad": args.on_bad,
-        "allow_missing": args.allow_missing,
+        "allow_missing": args.judging.allow_missing,
         "program": logits::program(),
     });
-    let task = Task { dataset, device, args, key };
+    let task = Task { dataset: &pictures.data, device, args, key };
     let (mut asked, mut kept) = (Vec::new(), Vec::new());
     let folder = args.keep.folder(&args.ensemble);
     for (member, weights) in members {
@@ -112,7 +101,7 @@ pub(super) fn collect(
         kept.push(found);
         asked.push(member);
     }
-    let collected = together(&asked, kept);
+    let collected = together(&asked, kept, args.ensemble.crops.views());
     if let Some(path) = &args.keep.save_logits {
         let Collected { answers, skipped, .. } = &collected;
         let kept = Kept { answers: answers.clone(), skipped: skipped.clone() };
@@ -126,7 +115,7 @@ impl Task<'_> {
     fn look_up(&self, folder: &Path, member: &Member, weights: Weights) -> Result<Option<Kept>> {
         let Member { file, graph, metadata, .. } = member;
         let mut key = self.key.clone();
-        key["network"] = json!([metadata.net, metadata.width, logits::digest_of(&weights)]);
+        key["network"] = json!([graph.spec(), logits::digest_of(&weights)]);
         key["classes"] = json!(metadata.classes);
         key["side"] = json!(metadata.img_size);
         key["preprocessing"] = json!(metadata.preprocessing);
@@ -203,7 +192,7 @@ impl Task<'_> {
 }
 
 /// The average of what the members answered, to the pictures that all of them could read.
-fn together(members: &[Member], mut kept: Vec<Kept>) -> Collected {
+fn together(members: &[Member], mut kept: Vec<Kept>, crops: usize) -> Collected {
     let mut skipped: Vec<Skipped> = Vec::new();
     for one in kept.iter().flat_map(|kept| &kept.skipped) {
         if !skipped.iter().any(|other| other.name == one.name) {
@@ -212,7 +201,7 @@ fn together(members: &[Member], mut kept: Vec<Kept>) -> Collected {
     }
     if kept.len() == 1 {
         let answers = kept.remove(0).answers;
-        return Collected { answers, skipped, members: Vec::new() };
+        return Collected { answers, skipped, asked: Asked { crops, members: Vec::new() } };
     }
     if !skipped.is_empty() {
         let read: Vec<HashSet<usize>> =
@@ -228,8 +217,8 @@ fn together(members: &[Member], mut kept: Vec<Kept>) -> Collected {
         answers.add(index, label, &average(&rows));
     }
     drop(rows);
-    let members = members.iter().zip(kept).map(|(member, kept)| MemberReport::of(member, kept.answers));
-    Collected { answers, skipped, members: members.collect() }
+    let members = members.iter().zip(kept).map(|(member, kept)| alone(member, kept.answers));
+    Collected { answers, skipped, asked: Asked { crops, members: members.collect() } }
 }
 
 /// Puts labels of the first network's classes under those of `member`.
@@ -240,31 +229,15 @@ fn own_labels(member: &Member, answers: &mut Answers) {
     }
 }
 
-impl MemberReport {
-    /// The digits that an evaluation of this network alone gives.
-    fn of(member: &Member, mut answers: Answers) -> Self {
-        own_labels(member, &mut answers);
-        let metrics = answers.metrics();
-        MemberReport {
-            weights: member.file.display().to_string(),
-            net: member.metadata.net.clone(),
-            eval_loss: metrics.loss(),
-            eval_top1_error: metrics.top1_error(),
-            eval_top5_error: metrics.top5_error(),
-        }
+/// The digits that an evaluation of this network alone gives.
+fn alone(member: &Member, mut answers: Answers) -> judge::Member {
+    own_labels(member, &mut answers);
+    let metrics = answers.metrics();
+    judge::Member {
+        weights: member.file.display().to_string(),
+        net: member.metadata.net.clone(),
+        eval_loss: metrics.loss(),
+        eval_top1_error: metrics.top1_error(),
+        eval_top5_error: metrics.top5_error(),
     }
-}
-
-/// A table of them, if there are any.
-pub(super) fn write_members(out: &mut impl Write, members: &[MemberReport]) -> std::io::Result<()> {
-    let Some(longest) = members.iter().map(|member| member.weights.chars().count()).max() else {
-        return Ok(());
-    };
-    let longest = longest.max("alone".len());
-    writeln!(out, "\n{:<longest$}  top-1 error  top-5 error  loss", "alone")?;
-    for MemberReport { weights, eval_loss, eval_top1_error, eval_top5_error, .. } in members {
-        let [top1, top5] = [eval_top1_error, eval_top5_error].map(|error| format!("{:.2} %", 100.0 * error));
-        writeln!(out, "{weights:<longest$}  {top1:>11}  {top5:>11}  {eval_loss:.4}")?;
-    }
-    Ok(())
 }
