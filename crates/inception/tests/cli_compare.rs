@@ -121,6 +121,8 @@ fn wrong_requests_say_what_is_right() {
     compare(&place, &["-m", "inception_resnet_v1", "--equal-cost"]).fails(2, "-m inception_v3");
     compare(&place, &["-m", "inception_v3", "--vary", "epoch=1,2"]).fails(2, "did you mean `epochs`");
     compare(&place, &["-m", "inception_v3", "--vary", "epochs=1"]).fails(2, "KEY=A,B");
+    compare(&place, &["-m", "inception_v3", "--vary", "seed=1,2"]).fails(2, "seeds by --seed and --seeds");
+    compare(&place, &["-m", "inception_v3", "--set", "net=inception_v4"]).fails(2, "networks by -m");
     compare(&place, &["-m", "inception_v3", "--target", "120"]).fails(2, "percent");
     assert!(!place.path("out").exists(), "nothing is written");
     place.run(&["compare", "--redraw", "nowhere"]).fails(1, "compare.csv");

@@ -2,7 +2,7 @@
 
 mod layout_files;
 
-use inception::checkpoint::{self, Out, Values};
+use inception::checkpoint::{self, CheckpointError, Out, TensorProblem, Values};
 use inception::data::{Interpolation, Range, Resize};
 use inception::weights::formula;
 use inception_formats::Dtype;
@@ -176,29 +176,37 @@ fn what_is_assumed_of_the_preprocessing_is_said() {
 }
 
 /// The refusal, as `net`, of a file with `count` tensors of whole numbers called `name`.
-fn integers(count: usize, name: impl Fn(usize) -> String, net: &str) -> String {
+fn integers(count: usize, name: impl Fn(usize) -> String, net: &str) -> CheckpointError {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
     let (dtype, shape, bytes) = (Dtype::I32, vec![32, 3, 3, 3], vec![0; 32 * 27 * 4]);
     let out = |i| Out { name: name(i), dtype, shape: shape.clone(), values: Values::Bytes(&bytes) };
     checkpoint::write(&path, serde_json::Map::new(), (0..count).map(out).collect()).unwrap();
-    checkpoint::open(&path, Some(net), false).err().expect("refused").to_string()
+    checkpoint::open(&path, Some(net), false).err().expect("refused")
 }
 
 #[test]
 fn a_wrong_type_is_told_every_type_that_is_read() {
-    let text = integers(1, |_| "Conv2d_1a_3x3.conv.weight".into(), "inception_v3.torchvision");
+    let text = integers(1, |_| "Conv2d_1a_3x3.conv.weight".into(), "inception_v3.torchvision").to_string();
     let line = "`Conv2d_1a_3x3.conv.weight` has type I32, expected F32 or F64 or F16 or BF16";
     assert!(text.contains(line), "{text}");
 }
 
-/// The similarity of every name to every other took seconds for a thousand tensors.
+/// The similarity of every name to every other took seconds for a thousand tensors: it is looked for where it is shown.
 #[test]
-fn a_file_of_many_unknown_tensors_is_refused_at_once() {
-    let started = std::time::Instant::now();
-    let text = integers(2_000, |i| format!("encoder.layer.{i}.attention.weight"), "inception_resnet_v2.slim");
-    assert!(text.contains("more"), "{text}");
-    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+fn of_many_unknown_tensors_few_get_a_suggestion() {
+    let name = |i| format!("encoder.layer.{i}.attention.weight");
+    let error = integers(2_000, name, "inception_resnet_v2.slim");
+    assert!(error.to_string().contains("more"), "{error}");
+    let CheckpointError::Tensors { problems, .. } = error else { panic!("{error}") };
+    let suggested = |problem: &&TensorProblem| {
+        matches!(
+            problem,
+            TensorProblem::Extra { nearest: Some(_), .. } | TensorProblem::Missing { nearest: Some(_), .. }
+        )
+    };
+    let suggestions = problems.iter().filter(suggested).count();
+    assert!(problems.len() > 2_000 && suggestions <= 50, "{suggestions} of {}", problems.len());
 }
 
 #[test]

@@ -155,11 +155,17 @@ fn train(args: &CompareArgs) -> Result<Exit> {
 
 /// The recipe of each arm, but for the seed.
 fn recipes(args: &CompareArgs, arms: &[Arm]) -> Result<Vec<Recipe>> {
+    let sets = args.run.sets()?;
+    let all = arms.iter().flat_map(|arm| &arm.sets).chain(&sets);
+    if let Some((key, value)) = all.into_iter().find(|(key, _)| key == "net" || key == "seed") {
+        let text = format!("{key}={value}: give networks by -m, seeds by --seed and --seeds");
+        return Err(UsageError(text).into());
+    }
     let load = |arm: &Arm| {
         let name = arm.recipe().or(args.run.recipe.as_deref()).unwrap_or("small");
         let own = arm.sets.iter().filter(|(key, _)| key != "recipe").cloned();
         let net = pair("net", &Some(&arm.net));
-        let sets: Vec<_> = net.into_iter().chain(args.run.sets()?).chain(own).collect();
+        let sets: Vec<_> = net.into_iter().chain(sets.clone()).chain(own).collect();
         Recipe::load(name, &sets).map_err(|e| UsageError(format!("{}: {e:#}", arm.name())).into())
     };
     let mut recipes = arms.iter().map(load).collect::<Result<Vec<_>>>()?;
@@ -229,7 +235,7 @@ fn one(
 
 fn write(whole: &Comparison, targets: &[f64], folder: &Path) -> Result<()> {
     replace(&folder.join("compare.csv"), whole.to_csv()?.as_bytes())?;
-    let files = draw(whole, folder)?;
+    let files = draw(whole, targets, folder)?;
     replace(&folder.join("compare.md"), page(whole, targets, &files).as_bytes())
 }
 

@@ -91,6 +91,7 @@ fn figure(
     whole: &Comparison,
     (group, who): &(String, Vec<usize>),
     shown: &Shown,
+    asked: Option<f64>,
 ) -> Option<(String, Figure)> {
     let names = whole.names();
     let mut curves = Vec::new();
@@ -114,12 +115,11 @@ fn figure(
         String::new()
     };
     let pictures = inception_graph::thousands(whole.points.first().map_or(0, |point| point.count));
-    // The error at which the first one ends, and when others are there.
-    let is_error = shown.file.starts_with("top");
-    let target =
-        curves.first().filter(|_| is_error && curves.len() > 1).and_then(|first| first.points.last());
-    let target =
-        target.map(|point| point.1).filter(|&end| curves.iter().skip(1).any(|c| c.reaches(end).is_some()));
+    // What was asked for, or the error at which the first one ends; and when others are there.
+    let first = curves.first().filter(|_| shown.file.starts_with("top") && curves.len() > 1);
+    let end = first.and_then(|first| first.points.last()).map(|point| point.1);
+    let is_reached = |target: &f64| curves.iter().skip(1).any(|curve| curve.reaches(*target).is_some());
+    let target = asked.filter(|_| shown.file == "top1").or(end.filter(is_reached));
     let figure = Figure {
         title: shown.title.into(),
         y_label: shown.y_label.into(),
@@ -131,12 +131,12 @@ fn figure(
         .then(|| (format!("{}-{}.svg", group.replace(['.', ' '], "_"), shown.file), figure))
 }
 
-/// Writes all figures into `folder`; their files, in order.
-pub fn draw(whole: &Comparison, folder: &Path) -> Result<Vec<String>> {
+/// Writes all figures into `folder`; their files, in order. The first top-1 error of `asked`, in percent, is drawn across.
+pub fn draw(whole: &Comparison, asked: &[f64], folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for group in groups(&whole.names()) {
         for shown in &SHOWN {
-            if let Some((file, figure)) = figure(whole, &group, shown) {
+            if let Some((file, figure)) = figure(whole, &group, shown, asked.first().copied()) {
                 figures::draw(&folder.join(&file), &[figure])?;
                 files.push(file);
             }
