@@ -145,6 +145,10 @@ impl Metrics {
     pub fn top5_errors(&self) -> u64 {
         self.top5_errors
     }
+    /// Loss and errors by their names in the log, which come behind a word for what was evaluated.
+    pub fn named(&self) -> [(&'static str, f64); 3] {
+        [("loss", self.loss()), ("top1_error", self.top1_error()), ("top5_error", self.top5_error())]
+    }
     /// Counts of each class, in class order.
     pub fn per_class(&self) -> &[ClassCounts] {
         &self.per_class

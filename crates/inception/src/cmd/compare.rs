@@ -74,6 +74,13 @@ pub struct CompareArgs {
     run: RunArgs,
 }
 
+impl CompareArgs {
+    /// The recipe that an arm begins with.
+    fn recipe_of<'a>(&'a self, arm: &'a Arm) -> &'a str {
+        arm.recipe().or(self.run.recipe.as_deref()).unwrap_or("small")
+    }
+}
+
 /// Runs the command.
 pub fn run(args: CompareArgs) -> Result<Exit> {
     if let Some(wrong) = args.targets.iter().find(|target| !(0.0..100.0).contains(*target)) {
@@ -162,11 +169,11 @@ fn recipes(args: &CompareArgs, arms: &[Arm]) -> Result<Vec<Recipe>> {
         return Err(UsageError(text).into());
     }
     let load = |arm: &Arm| {
-        let name = arm.recipe().or(args.run.recipe.as_deref()).unwrap_or("small");
         let own = arm.sets.iter().filter(|(key, _)| key != "recipe").cloned();
         let net = pair("net", &Some(&arm.net));
         let sets: Vec<_> = net.into_iter().chain(sets.clone()).chain(own).collect();
-        Recipe::load(name, &sets).map_err(|e| UsageError(format!("{}: {e:#}", arm.name())).into())
+        Recipe::load(args.recipe_of(arm), &sets)
+            .map_err(|e| UsageError(format!("{}: {e:#}", arm.name())).into())
     };
     let mut recipes = arms.iter().map(load).collect::<Result<Vec<_>>>()?;
     for recipe in &recipes {
@@ -219,7 +226,7 @@ fn one(
     let asked = Asked {
         args: &args.run,
         recipe,
-        recipe_name: arm.recipe().or(args.run.recipe.as_deref()).unwrap_or("small").into(),
+        recipe_name: args.recipe_of(arm).into(),
         data: Some(data.into()),
         weights: None,
         new_head: false,

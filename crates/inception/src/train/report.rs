@@ -214,13 +214,8 @@ impl Run {
         watched: Map<String, Value>,
     ) -> Result<()> {
         let r = &report;
-        self.metadata.metrics = [
-            ("eval_loss", r.eval_loss),
-            ("eval_top1_error", r.eval_top1_error),
-            ("eval_top5_error", r.eval_top5_error),
-        ]
-        .map(|(key, value)| (key.to_string(), value))
-        .into();
+        let named = found.metrics.named().map(|(key, value)| (format!("eval_{key}"), value));
+        self.metadata.metrics = named.into();
         let now = Best { epoch: r.epoch, error: r.eval_top1_error, merit: r.merit(self.recipe.best_by) };
         let better = self.at.best.is_none_or(|best| now.merit < best.merit);
         let percent = |error: f64| 100.0 * (1.0 - error);

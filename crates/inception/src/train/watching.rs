@@ -64,12 +64,7 @@ impl Activations {
 
 /// Loss and errors as a record of the log holds them, keys beginning with `prefix`.
 fn judged(metrics: &Metrics, prefix: &str) -> Map<String, Value> {
-    let pairs = [
-        ("loss", metrics.loss()),
-        ("top1_error", metrics.top1_error()),
-        ("top5_error", metrics.top5_error()),
-    ];
-    pairs.map(|(key, value)| (format!("{prefix}_{key}"), json!(value))).into_iter().collect()
+    metrics.named().map(|(key, value)| (format!("{prefix}_{key}"), json!(value))).into_iter().collect()
 }
 
 impl Run {
