@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// What becomes of one picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
@@ -149,10 +151,27 @@ impl Metrics {
     pub fn named(&self) -> [(&'static str, f64); 3] {
         [("loss", self.loss()), ("top1_error", self.top1_error()), ("top5_error", self.top5_error())]
     }
+    /// Loss and errors of an evaluation, to be written.
+    pub fn scores(&self) -> Scores {
+        let (eval_loss, eval_top1_error, eval_top5_error) =
+            (self.loss(), self.top1_error(), self.top5_error());
+        Scores { eval_loss, eval_top1_error, eval_top5_error }
+    }
     /// Counts of each class, in class order.
     pub fn per_class(&self) -> &[ClassCounts] {
         &self.per_class
     }
+}
+
+/// Loss and errors of an evaluation, by the training log's keys.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Scores {
+    /// Mean cross-entropy in nats.
+    pub eval_loss: f64,
+    /// Share of pictures whose first answer is wrong.
+    pub eval_top1_error: f64,
+    /// Share of pictures whose first five answers are all wrong.
+    pub eval_top5_error: f64,
 }
 
 /// `log(sum exp(x))` in `f64`, shifted by the maximum so that nothing overflows.

@@ -17,6 +17,7 @@ mod state;
 mod watching;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,13 @@ pub fn spec(recipe: &Recipe, classes: usize) -> Result<Spec> {
     let Recipe { img_size, width, residual_scale, .. } = *recipe;
     let spec = Spec { img_size, width, residual_scale, aux: recipe.aux_weight > 0.0, ..Spec::new(net) };
     Ok(spec.classes(classes))
+}
+
+/// Whether the run in `folder` is at the end of `recipe`, its last state saved.
+pub fn is_finished(folder: &Path, recipe: &Recipe) -> Result<bool> {
+    let Some(latest) = state::list(folder)?.into_iter().next() else { return Ok(false) };
+    // A state that cannot be read is named, and passed over, by whoever goes on with the run.
+    Ok(state::position(&latest).is_ok_and(|position| position.is_finished(recipe)))
 }
 
 impl Run {
@@ -338,13 +346,12 @@ impl Run {
 
     /// Whether all epochs are done.
     pub fn is_finished(&self) -> bool {
-        self.at.epochs.len() >= self.recipe.epochs || self.has_lost_patience()
+        self.at.is_finished(&self.recipe)
     }
 
     /// Whether the run ends before its time, because no epoch has been better than the best for long.
     pub fn has_lost_patience(&self) -> bool {
-        let best = self.at.best.map_or(0, |best| best.epoch);
-        self.recipe.patience > 0 && self.at.epochs.len() >= best + self.recipe.patience
+        self.at.has_lost_patience(&self.recipe)
     }
 
     /// A batch as the step takes it: its pictures mixed, its classes weighted.

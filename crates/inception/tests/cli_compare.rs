@@ -72,6 +72,15 @@ fn a_pair_is_trained_tabled_and_drawn_and_nothing_is_done_twice() {
         "the run that was taken away is made again, to the same digits"
     );
 
+    // One that was killed before its end was on the disk ends once more, to the same bits.
+    let run = place.path("out/c/inception_v3-seed2");
+    let last = fs::read(run.join("last.safetensors")).unwrap();
+    fs::remove_file(run.join("state-000000004.safetensors")).unwrap();
+    fs::write(run.join("last.safetensors"), "an epoch old").unwrap();
+    compare(&place, &more).expect(0);
+    assert!(fs::read(run.join("last.safetensors")).unwrap() == last);
+    assert_eq!(points(&read("compare.csv")), points(&all));
+
     // Page and figures are made of compare.csv alone.
     fs::create_dir(place.path("kept")).unwrap();
     fs::copy(place.path("out/c/compare.csv"), place.path("kept/compare.csv")).unwrap();

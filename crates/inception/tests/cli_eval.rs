@@ -3,8 +3,9 @@
 mod cli_support;
 
 use std::fs;
+use std::process::{Child, Command, Stdio};
 
-use cli_support::{CLASSES, Place};
+use cli_support::{CLASSES, Ended, Place, command};
 use inception::checkpoint::{Metadata, save};
 use inception::weights::imagenet;
 use inception_graph::{Spec, Weights, build};
@@ -24,30 +25,26 @@ fn eval(place: &Place, more: &[&str]) -> Value {
     serde_json::from_str(&place.run(&args).expect(0)).unwrap()
 }
 
+/// The path and the logits of each picture in a folder by `inception predict`.
+fn predictions(place: &Place, weights: &str, folder: &str) -> Vec<(String, Vec<f64>)> {
+    let options = ["-k", "0", "--output-type", "logit", "--format", "jsonl"];
+    let rows = place.run(&[&["predict", "-w", weights, folder], &options[..]].concat()).expect(0);
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let logits = row["logits"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap());
+        (row["filename"].as_str().unwrap().to_string(), logits.collect())
+    };
+    rows.lines().map(row).collect()
+}
+
 /// Predictions and evaluation are two ways to the same numbers.
 #[test]
 fn the_numbers_agree_with_the_predictions() {
     let place = place();
     let report = eval(&place, &[]);
-    let args = [
-        "predict",
-        "-w",
-        "net.safetensors",
-        "data",
-        "-k",
-        "0",
-        "--output-type",
-        "logit",
-        "--format",
-        "jsonl",
-    ];
-    let rows = place.run(&args).expect(0);
     let (mut loss, mut wrong, mut count) = (0.0, 0, 0);
-    for row in rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        let name = row["filename"].as_str().unwrap();
+    for (name, logits) in predictions(&place, "net.safetensors", "data") {
         let label = CLASSES.iter().position(|class| name.contains(class)).unwrap();
-        let logits: Vec<f64> =
-            row["logits"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
         loss += logits.iter().map(|l| l.exp()).sum::<f64>().ln() - logits[label];
         wrong += u32::from((0..3).any(|j| logits[j] > logits[label]));
         count += 1;
@@ -69,6 +66,49 @@ fn batches_and_threads_do_not_change_a_digit() {
     for more in [["-b", "1"], ["-b", "4"], ["--threads", "1"], ["--threads", "3"], ["-j", "1"]] {
         assert_eq!(eval(&place, &more), whole, "{more:?}");
     }
+}
+
+/// Waits until a process listens to SIGTERM.
+#[cfg(target_os = "linux")]
+fn wait_for_listening(child: &mut Child) {
+    const SIGTERM: u64 = 1 << 14;
+    let is_listening = |id: u32| {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & SIGTERM != 0
+    };
+    while !is_listening(child.id()) {
+        assert!(child.try_wait().unwrap().is_none(), "ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_stops_an_evaluation_and_nothing_half_done_is_kept() {
+    let place = place();
+    let list: String = (0..4000).map(|i| format!("data/ant/{}.png,ant\n", i % 2)).collect();
+    fs::write(place.path("many.csv"), format!("path,label\n{list}")).unwrap();
+    let args = [
+        "eval",
+        "-w",
+        "net.safetensors",
+        "many.csv",
+        "--json",
+        "--logits-cache",
+        "kept",
+        "-b",
+        "1",
+        "--allow-missing",
+    ];
+    let child = command(place.dir.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    wait_for_listening(&mut child);
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    assert!(ended.stderr.contains("stopped before all pictures were answered"), "{}", ended.stderr);
+    assert_eq!(ended.expect(75), "");
+    assert!(!place.path("kept").exists(), "logits of a part of the pictures are kept");
 }
 
 #[test]
@@ -248,27 +288,12 @@ fn imagenet_network(place: &Place, background: bool) {
 }
 
 /// Logits of the pictures in a folder by `inception predict`, in ImageNet's order, by the names of their files.
-fn predictions(place: &Place, folder: &str, background: bool) -> Vec<(String, Vec<f64>)> {
-    let args = [
-        "predict",
-        "-w",
-        "imagenet.safetensors",
-        folder,
-        "-k",
-        "0",
-        "--output-type",
-        "logit",
-        "--format",
-        "jsonl",
-    ];
-    let rows = place.run(&args).expect(0);
-    let row = |line: &str| {
-        let row: Value = serde_json::from_str(line).unwrap();
-        let logits = row["logits"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap());
-        let name = row["filename"].as_str().unwrap().rsplit('/').next().unwrap().to_string();
-        (name, logits.skip(usize::from(background)).collect())
+fn imagenet_predictions(place: &Place, folder: &str, background: bool) -> Vec<(String, Vec<f64>)> {
+    let in_order = |(path, mut logits): (String, Vec<f64>)| {
+        logits.drain(..usize::from(background));
+        (path.rsplit('/').next().unwrap().to_string(), logits)
     };
-    rows.lines().map(row).collect()
+    predictions(place, "imagenet.safetensors", folder).into_iter().map(in_order).collect()
 }
 
 /// The best five.
@@ -287,7 +312,7 @@ fn real_labels_are_several_a_picture() {
         for number in [1, 2, 3, 40, 50_000] {
             place.picture(&format!("val/{synset}/ILSVRC2012_val_{number:08}.png"), number % 97 + 3);
         }
-        let predicted = predictions(&place, "val", background);
+        let predicted = imagenet_predictions(&place, "val", background);
         let answers: Vec<Vec<usize>> = predicted.iter().map(|(_, logits)| best(logits)).collect();
         // Right at once; the third answer; never; not judged; the first answer once more.
         let mut real = vec![Vec::new(); 50_000];
@@ -368,7 +393,7 @@ fn a_submission_has_the_devkits_numbers_in_the_order_of_names() {
         for number in [3, 20, 1, 10] {
             place.picture(&format!("test/ILSVRC2012_test_{number:08}.png"), number + 4);
         }
-        let mut predicted = predictions(&place, "test", background);
+        let mut predicted = imagenet_predictions(&place, "test", background);
         predicted.sort_by(|a, b| a.0.cmp(&b.0));
         let expected: String = predicted
             .iter()

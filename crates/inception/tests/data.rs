@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use inception::data::folder::{Division, divide, list_pictures, open_single, open_splits};
+use inception::data::files::list_pictures;
+use inception::data::folder::{Division, divide, open_single, open_splits};
 use inception::data::{DataError, Dataset};
 use tempfile::TempDir;
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use inception::data::folder::{list_pictures, open_single, open_splits};
+use inception::data::files::list_pictures;
+use inception::data::folder::{open_single, open_splits};
 use inception_pictures::Options;
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -16,7 +16,7 @@ use crate::average::{Tried, differences, greedy, judge, mean, recalibrate};
 use crate::checkpoint::{self, Checkpoint, Metadata, Provenance, Share};
 use crate::data::{Cache, Dataset, OnBad, Request, Transform, folder, shuffled};
 use crate::exit::{BadData, Exit, UsageError};
-use crate::metrics::Metrics;
+use crate::metrics::Scores;
 use crate::progress::{counted, say};
 use crate::train::{CACHE, SAMPLE};
 
@@ -106,24 +106,12 @@ struct Source {
     errors: Option<Errors>,
 }
 
-/// An evaluation by the training log's keys.
+/// An evaluation of `count` pictures.
 #[derive(Clone, Copy, Serialize)]
 struct Errors {
     count: u64,
-    eval_loss: f64,
-    eval_top1_error: f64,
-    eval_top5_error: f64,
-}
-
-impl From<Metrics> for Errors {
-    fn from(metrics: Metrics) -> Self {
-        Errors {
-            count: metrics.count(),
-            eval_loss: metrics.loss(),
-            eval_top1_error: metrics.top1_error(),
-            eval_top5_error: metrics.top5_error(),
-        }
-    }
+    #[serde(flatten)]
+    scores: Scores,
 }
 
 /// The checkpoints, which fit, and what they are measured with.
@@ -293,7 +281,8 @@ impl<'a> Average<'a> {
     }
 
     fn errors(&self, request: &Request, weights: Weights, what: &str) -> Result<Errors> {
-        Ok(judge(request, &self.graph, weights, &self.device, what)?.into())
+        let found = judge(request, &self.graph, weights, &self.device, what)?;
+        Ok(Errors { count: found.count(), scores: found.scores() })
     }
 
     fn errors_of(&self, i: usize, request: &Request) -> Result<Errors> {
@@ -302,7 +291,7 @@ impl<'a> Average<'a> {
 
     /// The shares of a greedy soup, and what was tried for it.
     fn greedy(&self, request: &Request) -> Result<(Vec<f64>, Vec<Tried>)> {
-        let alone = |i| self.errors_of(i, request).map(|errors| errors.eval_top1_error);
+        let alone = |i| self.errors_of(i, request).map(|errors| errors.scores.eval_top1_error);
         let alone = (0..self.names.len()).map(alone).collect::<Result<Vec<f64>>>()?;
         let error_of = |shares: &[f64]| {
             // The best alone, its statistics its own, has been judged.
@@ -310,7 +299,7 @@ impl<'a> Average<'a> {
                 return Ok(alone.iter().copied().fold(f64::INFINITY, f64::min));
             }
             let weights = self.recalibrated(self.mean(shares)?)?;
-            Ok::<_, anyhow::Error>(self.errors(request, weights, "mean")?.eval_top1_error)
+            Ok::<_, anyhow::Error>(self.errors(request, weights, "mean")?.scores.eval_top1_error)
         };
         let mut all = Vec::new();
         let shares = greedy(&alone, error_of, |tried| {
@@ -351,11 +340,11 @@ impl<'a> Average<'a> {
             ..Provenance::default()
         };
         let errors = report.recalibrated.or(report.mean);
-        let metrics = errors.map(|errors| {
+        let metrics = errors.map(|Errors { scores, .. }| {
             [
-                ("eval_loss", errors.eval_loss),
-                ("eval_top1_error", errors.eval_top1_error),
-                ("eval_top5_error", errors.eval_top5_error),
+                ("eval_loss", scores.eval_loss),
+                ("eval_top1_error", scores.eval_top1_error),
+                ("eval_top5_error", scores.eval_top5_error),
             ]
         });
         let metrics = metrics.into_iter().flatten().map(|(key, value)| (key.to_string(), value)).collect();
@@ -379,10 +368,10 @@ fn write_text(out: &mut impl Write, report: &Report) -> Result<()> {
     let mut table = Table::new([Align::Left, Align::Right, Align::Right, Align::Right, Align::Right]);
     table.head(["", "share", "top-1 error", "top-5 error", "loss"]);
     let mut row = |name: &str, share: String, errors: Option<Errors>| {
-        let percent = |of: fn(&Errors) -> f64| {
-            errors.as_ref().map_or("–".into(), |e| format!("{:.2} %", 100.0 * of(e)))
-        };
-        let loss = errors.map_or("–".into(), |errors| format!("{:.4}", errors.eval_loss));
+        let scores = errors.map(|errors| errors.scores);
+        let percent =
+            |of: fn(Scores) -> f64| scores.map_or("–".into(), |s| format!("{:.2} %", 100.0 * of(s)));
+        let loss = scores.map_or("–".into(), |s| format!("{:.4}", s.eval_loss));
         table.row([name.into(), share, percent(|e| e.eval_top1_error), percent(|e| e.eval_top5_error), loss]);
     };
     for Source { file, share, errors } in &report.checkpoints {

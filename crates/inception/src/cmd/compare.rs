@@ -18,7 +18,7 @@ use crate::exit::{Exit, UsageError};
 use crate::progress::{counted, say};
 use crate::recipe::Recipe;
 use crate::run_dir::{environment, replace, timestamp};
-use crate::train::{Flow, spec};
+use crate::train::{Flow, is_finished, spec};
 
 const NOTES: &str = "\
 Each network (-m), with each combination of --vary, is trained with each seed as `inception train` trains it: the same pictures in the
@@ -218,7 +218,7 @@ fn one(
             );
             return Err(UsageError(text).into());
         }
-        if begun.epochs_done() >= recipe.epochs {
+        if is_finished(&begun.folder, &recipe)? {
             say("done before");
             return Ok(Flow::Done);
         }

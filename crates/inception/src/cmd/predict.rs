@@ -19,7 +19,7 @@ use super::weights::WeightsArgs;
 use super::{decoders, stdout};
 use crate::collect::{Collector, Network};
 use crate::data::feed::{Feed, Listed};
-use crate::data::{DataError, Picture, folder};
+use crate::data::{DataError, Picture, files};
 use crate::exit::{BadData, Exit, UsageError};
 use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
@@ -161,7 +161,7 @@ fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed> + Send> {
     if !path.is_dir() {
         return Box::new(std::iter::once(Ok(Picture::File(path))));
     }
-    match folder::list_pictures(std::slice::from_ref(&path)) {
+    match files::list_pictures(std::slice::from_ref(&path)) {
         Ok(pictures) => Box::new(pictures.into_iter().map(|path| Ok(Picture::File(path)))),
         Err(error) => Box::new(std::iter::once(Err((path.display().to_string(), error)))),
     }

@@ -1,6 +1,6 @@
 //! Pictures: from files or memory to batches.
 //!
-//! [`folder`] finds them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
+//! [`folder`] and [`files`] find them, [`decode`] reads them, [`transform`] makes squares of them. Ahead of time: [`loader`] for data sets on
 //! threads of its own, [`feed`] for lists of pictures on threads of the network. [`crops`] says which parts of a picture are
 //! shown where several are.
 //! Before any of it: [`check`] finds what would go wrong, [`pack`] makes pictures as small as they may be.
@@ -20,6 +20,7 @@ pub mod decode;
 pub mod digits;
 mod error;
 pub mod feed;
+pub mod files;
 pub mod folder;
 mod imagenet_val;
 mod join;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::dataset::{Dataset, Picture};
 use super::error::DataError;
-use super::folder::is_picture;
+use super::files::is_picture;
 use super::pack::CLASSES;
 use super::storage;
 

@@ -8,7 +8,7 @@ use super::classes::{ClassReport, per_class};
 use super::real::Real;
 use crate::answers::Answers;
 use crate::data::{LeftOut, Skipped};
-use crate::metrics::{Metrics, Verdict};
+use crate::metrics::{Metrics, Scores, Verdict};
 
 /// What an evaluation found. Intervals hold 95 % of the bootstrap's resamples.
 #[derive(Clone, Debug, Serialize)]
@@ -60,12 +60,9 @@ pub struct Member {
     pub weights: String,
     /// Its network.
     pub net: String,
-    /// Mean cross-entropy in nats.
-    pub eval_loss: f64,
-    /// Share of pictures whose first answer is wrong.
-    pub eval_top1_error: f64,
-    /// Share of pictures whose first five answers are all wrong.
-    pub eval_top5_error: f64,
+    /// What it reaches.
+    #[serde(flatten)]
+    pub scores: Scores,
 }
 
 /// Whose answers were judged, and which pictures were not.

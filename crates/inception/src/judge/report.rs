@@ -135,7 +135,8 @@ fn facts(found: &Findings) -> Vec<Fact> {
     let others = others.iter().filter(|(count, _)| *count > 0);
     let others: Vec<String> = others.map(|(count, why)| format!("{count} {why}")).collect();
     let Asked { crops, members } = &found.around.asked;
-    let alone = members.iter().map(|m| format!("{:.2} %", 100.0 * m.eval_top1_error)).collect::<Vec<_>>();
+    let alone =
+        members.iter().map(|m| format!("{:.2} %", 100.0 * m.scores.eval_top1_error)).collect::<Vec<_>>();
     if !members.is_empty() {
         facts.push(fact(
             "Networks",

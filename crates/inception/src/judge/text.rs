@@ -6,6 +6,7 @@ use super::bootstrap::{Interval, LEVEL};
 use super::calibration::BINS;
 use super::classes::{ClassReport, worst_first};
 use super::findings::{Findings, Judged, Member};
+use crate::metrics::Scores;
 use crate::progress::counted;
 
 /// Most classes that are all shown; of more, so many of the worst.
@@ -64,7 +65,8 @@ fn members(out: &mut impl Write, members: &[Member]) -> Result<()> {
     };
     let longest = longest.max("alone".len());
     writeln!(out, "\n{:<longest$}  top-1 error  top-5 error  loss", "alone")?;
-    for Member { weights, eval_loss, eval_top1_error, eval_top5_error, .. } in members {
+    for Member { weights, scores, .. } in members {
+        let Scores { eval_loss, eval_top1_error, eval_top5_error } = *scores;
         let [top1, top5] = [eval_top1_error, eval_top5_error].map(|error| format!("{:.2} %", 100.0 * error));
         writeln!(out, "{weights:<longest$}  {top1:>11}  {top5:>11}  {eval_loss:.4}")?;
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use inception_formats::{Dtype, TensorFile};
 use inception_graph::Weights;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,6 +19,7 @@ use super::report::{Best, EpochReport, Running};
 use crate::checkpoint::{self, Metadata, Out, Values};
 use crate::data::{Fingerprint, Skipped};
 use crate::engine::TrainState;
+use crate::recipe::Recipe;
 
 /// Version of the layout described above.
 const FORMAT: &str = "inception-state/1";
@@ -59,6 +61,19 @@ impl Default for Position {
             seconds: 0.0,
             logged: [0; 2],
         }
+    }
+}
+
+impl Position {
+    /// Whether all epochs of `recipe` are done.
+    pub(super) fn is_finished(&self, recipe: &Recipe) -> bool {
+        self.epochs.len() >= recipe.epochs || self.has_lost_patience(recipe)
+    }
+
+    /// Whether the run ends before its time, because no epoch has been better than the best for long.
+    pub(super) fn has_lost_patience(&self, recipe: &Recipe) -> bool {
+        let best = self.best.map_or(0, |best| best.epoch);
+        recipe.patience > 0 && self.epochs.len() >= best + recipe.patience
     }
 }
 
@@ -127,13 +142,9 @@ pub(super) fn write(path: &Path, state: &TrainState, position: &Position, origin
     Ok(checkpoint::seal_and_write(path, texts, tensors)?)
 }
 
-/// Reads a state of a network with the parameters of `like`.
-pub(super) fn read(path: &Path, like: &Weights) -> Result<Saved> {
-    let mut file = checkpoint::open_sealed(path)?;
-    let text = |file: &TensorFile, key: &str| {
-        let found = file.texts().iter().find(|(k, _)| k == key).map(|(_, value)| value.clone());
-        found.ok_or_else(|| anyhow!("{}: it has no `{key}`, so it is no state of a run", path.display()))
-    };
+/// Opens the file of a state, which is whole.
+fn open(path: &Path) -> Result<TensorFile> {
+    let file = checkpoint::open_sealed(path)?;
     let format = text(&file, "format")?;
     if format != FORMAT {
         return Err(anyhow!(
@@ -141,10 +152,31 @@ pub(super) fn read(path: &Path, like: &Weights) -> Result<Saved> {
             path.display()
         ));
     }
-    let wrong = |key: &str| format!("{}: its `{key}` cannot be read", path.display());
-    let position = serde_json::from_str(&text(&file, "position")?).with_context(|| wrong("position"))?;
-    let origin = serde_json::from_str(&text(&file, "origin")?).with_context(|| wrong("origin"))?;
-    let steps = text(&file, "optimizer_steps")?.parse().with_context(|| wrong("optimizer_steps"))?;
+    Ok(file)
+}
+
+/// One of the texts of a state.
+fn text<'a>(file: &'a TensorFile, key: &str) -> Result<&'a str> {
+    let found = file.texts().iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+    found.ok_or_else(|| anyhow!("{}: it has no `{key}`, so it is no state of a run", file.path().display()))
+}
+
+/// One of the texts of a state, as JSON.
+fn json<T: DeserializeOwned>(file: &TensorFile, key: &str) -> Result<T> {
+    let value = serde_json::from_str(text(file, key)?);
+    value.with_context(|| format!("{}: its `{key}` cannot be read", file.path().display()))
+}
+
+/// Where a run stood when it saved this state.
+pub(super) fn position(path: &Path) -> Result<Position> {
+    json(&open(path)?, "position")
+}
+
+/// Reads a state of a network with the parameters of `like`.
+pub(super) fn read(path: &Path, like: &Weights) -> Result<Saved> {
+    let mut file = open(path)?;
+    let (position, origin) = (json(&file, "position")?, json(&file, "origin")?);
+    let steps = json(&file, "optimizer_steps")?;
     let mut vector = |name: &str| vector(&mut file, name, like);
     let weights = vector("weights")?.ok_or_else(|| anyhow!("{}: it has no weights", path.display()))?;
     let average = vector("average")?.map(Cow::Owned);

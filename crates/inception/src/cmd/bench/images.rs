@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::{Times, milliseconds};
 use crate::collect::{Collector, Network};
 use crate::data::feed::Feed;
-use crate::data::{Crops, DataError, Eval, Interpolation, Picture, Preprocessing, Resize, Sight, folder};
+use crate::data::{Crops, DataError, Eval, Interpolation, Picture, Preprocessing, Resize, Sight, files};
 use crate::engine::answer;
 use crate::metrics::top_k;
 
@@ -58,7 +58,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Err(wrong("no such folder: check how it is spelt")).with_context(flag);
     }
-    folder::list_pictures(&[folder.into()]).with_context(flag)
+    files::list_pictures(&[folder.into()]).with_context(flag)
 }
 
 /// What the network did since it was last looked at.

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::LookArgs;
 use crate::cmd::{check_seconds, stdout, workers, write_json};
-use crate::data::folder::{is_collection, list_pictures, open_single};
+use crate::data::files::list_pictures;
+use crate::data::folder::{is_collection, open_single};
 use crate::data::{Cache, DataError, Dataset, Loader, OnBad, Request, Transform, shuffled, storage};
 use crate::exit::Exit;
 use crate::memory;

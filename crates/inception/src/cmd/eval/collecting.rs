@@ -232,12 +232,9 @@ fn own_labels(member: &Member, answers: &mut Answers) {
 /// The digits that an evaluation of this network alone gives.
 fn alone(member: &Member, mut answers: Answers) -> judge::Member {
     own_labels(member, &mut answers);
-    let metrics = answers.metrics();
     judge::Member {
         weights: member.file.display().to_string(),
         net: member.metadata.net.clone(),
-        eval_loss: metrics.loss(),
-        eval_top1_error: metrics.top1_error(),
-        eval_top5_error: metrics.top5_error(),
+        scores: answers.metrics().scores(),
     }
 }

@@ -108,12 +108,6 @@ impl Begun {
         self.with.as_ref()?.env.get("val_split")?.as_f64()
     }
 
-    /// Epochs that its log holds.
-    pub(in crate::cmd) fn epochs_done(&self) -> usize {
-        let log = fs::read_to_string(self.folder.join("log.jsonl")).unwrap_or_default();
-        log.lines().filter(|line| line.contains("\"kind\":\"eval\"")).count()
-    }
-
     /// Refuses a recipe that is not the run's.
     pub(in crate::cmd) fn check(&self, asked: &Recipe) -> Result<(), UsageError> {
         let differences = self.recipe().map_or(Vec::new(), |recipe| recipe.differences(asked));

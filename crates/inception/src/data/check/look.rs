@@ -18,7 +18,7 @@ use super::Options;
 use super::kind::{Kind, Remark};
 use super::scan::{Entry, Role};
 use crate::data::decode::decode_bytes;
-use crate::data::folder::is_picture;
+use crate::data::files::is_picture;
 use crate::data::{DataError, Picture, Source, storage};
 
 /// A picture of more pixels than this is huge: more than most cameras make, and slow to decode.

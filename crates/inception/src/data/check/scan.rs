@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::kind::{Kind, Remark};
-use crate::data::folder::{self, Division, TRAIN, VAL, entries, is_picture, last_name, walk};
+use crate::data::files::{entries, is_picture, last_name, walk};
+use crate::data::folder::{self, Division, TRAIN, VAL};
 use crate::data::list::{self, List};
 use crate::data::{DataError, Dataset, Picture, Sample, storage};
 
