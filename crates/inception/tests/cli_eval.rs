@@ -111,6 +111,21 @@ fn a_signal_stops_an_evaluation_and_nothing_half_done_is_kept() {
     assert!(!place.path("kept").exists(), "logits of a part of the pictures are kept");
 }
 
+/// A list is named by messages, not the folder that it lies in, which has no name where it is the current one.
+#[test]
+fn a_list_is_named_and_its_pictures_by_their_paths_in_it() {
+    let place = place();
+    let list: String = CLASSES.iter().map(|class| format!("data/{class}/0.png\t{class}\n")).collect();
+    fs::write(place.path("all.tsv"), &list).unwrap();
+    let args = ["eval", "-w", "net.safetensors", "all.tsv", "--no-cache", "--report", "found"];
+    place.run(&args).expect(0);
+    let read = |name: &str| fs::read_to_string(place.path("found").join(name)).unwrap();
+    assert!(read("report.html").contains("Evaluation on all.tsv"));
+    assert!(read("predictions.csv").contains("\ndata/ant/0.png,"), "{}", read("predictions.csv"));
+    fs::write(place.path("all.tsv"), list.lines().next().unwrap()).unwrap();
+    place.run(&args).fails(65, "all.tsv: the classes of this data do not match");
+}
+
 #[test]
 fn text_has_percents_and_counts() {
     let text = place().run(&["val", "-w", "net.safetensors", "data"]).expect(0);

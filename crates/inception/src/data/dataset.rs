@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 
 use super::error::DataError;
 use super::join::LeftOut;
-use super::storage;
+use super::{list, storage};
 
 /// Where a picture comes from.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub struct Sample {
 /// Pictures of several classes.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Where it comes from, for messages.
+    /// The folder or the list that it is, as messages name it.
     pub root: PathBuf,
     /// Names of the classes, in the order of their labels.
     pub classes: Vec<String>,
@@ -157,9 +157,15 @@ impl Dataset {
     /// What to call a picture: its path below the root, or its name.
     pub fn name(&self, index: usize) -> String {
         match &self.samples[index].picture {
-            Picture::File(path) => path.strip_prefix(&self.root).unwrap_or(path).display().to_string(),
+            Picture::File(path) => self.below(path).display().to_string(),
             other => other.name(),
         }
+    }
+
+    /// The path of a file below the root, or below the folder of a list; any other as it is.
+    pub fn below<'a>(&self, path: &'a Path) -> &'a Path {
+        let folder = if list::is(&self.root) { self.root.parent() } else { None };
+        path.strip_prefix(folder.unwrap_or(&self.root)).unwrap_or(path)
     }
 
     /// The pictures for which `keep`, by index.
@@ -240,7 +246,7 @@ impl Dataset {
                 Picture::File(path) => {
                     // A file that cannot be read is found, or left out, when its turn comes.
                     let size = storage::size(path).unwrap_or(u64::MAX);
-                    field(path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes());
+                    field(self.below(path).as_os_str().as_encoded_bytes());
                     field(&size.to_le_bytes());
                     storage::tag(path).iter().for_each(|tag| field(tag.as_bytes()));
                 }

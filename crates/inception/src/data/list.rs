@@ -87,7 +87,7 @@ impl List {
                 picture.name()
             )));
         }
-        let data = Dataset { groups, ..Dataset::named(folder, pictures, Vec::new()) };
+        let data = Dataset { groups, ..Dataset::named(path, pictures, Vec::new()) };
         if data.samples.is_empty() {
             return Err(problem("has a header and no picture".into()));
         }

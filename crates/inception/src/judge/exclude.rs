@@ -73,7 +73,7 @@ fn names(data: &Dataset) -> HashMap<String, Found> {
     let mut named = HashMap::new();
     for (index, sample) in data.samples.iter().enumerate() {
         let path = sample.picture.path();
-        let below = path.strip_prefix(&data.root).unwrap_or(path);
+        let below = data.below(path);
         let file = Path::new(path.file_name().unwrap_or_default());
         let paths = [path, below, file].map(|path| [path.to_path_buf(), path.with_extension("")]);
         let paths = paths.concat().into_iter().map(|path| path.to_string_lossy().into_owned());
