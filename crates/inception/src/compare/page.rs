@@ -1,8 +1,10 @@
 //! The page of a comparison: what was compared, the table, how many steps to which error, the figures.
 
 use super::figures::run_curve;
+use super::pairs::PAIRS;
 use super::points::Comparison;
 use super::spread::Spread;
+use crate::figures::Curve;
 
 /// Errors that are asked for, in percent, where no others are.
 const TARGETS: [f64; 17] =
@@ -84,37 +86,98 @@ pub fn tables(whole: &Comparison, asked: &[f64]) -> String {
         text += "\nSteps to a top-1 error of\n\n";
         text += &steps(whole, &targets);
     }
-    text
+    text + &ends(whole)
 }
 
+/// Where each arm reaches the error at which the one that it is held against ends.
+fn ends(whole: &Comparison) -> String {
+    let names = whole.names();
+    let line = |arm: usize| {
+        let other = against(&names, arm)?;
+        let last: Vec<_> = whole.runs(&names[other]).iter().filter_map(|run| run.last().copied()).collect();
+        let error = Spread::of(&last.iter().map(|p| 100.0 * p.eval_top1_error).collect::<Vec<_>>())?.mean;
+        let steps = last.iter().map(|p| p.step).max()?;
+        let curves: Vec<_> = whole.runs(&names[arm]).iter().map(|run| run_curve(run)).collect();
+        let reached = Reached::by(&curves, error).text(None);
+        let [arm, other] = [&names[arm], &names[other]];
+        let ends = format!("`{other}` ends at {error:.2} % after {steps} steps");
+        Some(match reached.as_str() {
+            "not reached" => format!("{ends}; `{arm}` does not reach that.\n"),
+            reached => format!("{ends}; `{arm}` reaches that after {reached}.\n"),
+        })
+    };
+    let lines: Vec<String> = (0..names.len()).filter_map(line).collect();
+    if lines.is_empty() { String::new() } else { format!("\n{}", lines.join("\n")) }
+}
+
+/// How many steps each arm needs, and how many times as many as the one that it is held against.
 fn steps(whole: &Comparison, targets: &[f64]) -> String {
     let head: Vec<String> =
         std::iter::once(String::new()).chain(targets.iter().map(|target| format!("{target} %"))).collect();
-    // Of the first arm, which the others are held against.
-    let mut first: Vec<Option<f64>> = Vec::new();
-    let mut rows = Vec::new();
-    for name in whole.names() {
-        let curves: Vec<_> = whole.runs(&name).iter().map(|run| run_curve(run)).collect();
-        let mut row = vec![name];
-        for (i, &target) in targets.iter().enumerate() {
-            let steps: Vec<f64> = curves.iter().filter_map(|curve| curve.reaches(target)).collect();
-            let all = steps.len() == curves.len();
-            let spread = Spread::of(&steps);
-            if first.len() <= i {
-                first.push(spread.filter(|_| all).map(|spread| spread.mean));
-            }
-            row.push(match spread {
-                None => "not reached".into(),
-                Some(spread) if !all => format!("{} ({} of {})", spread.text(0), steps.len(), curves.len()),
-                Some(spread) => match first[i].filter(|_| !rows.is_empty()) {
-                    Some(mean) => format!("{} (×{:.2})", spread.text(0), spread.mean / mean),
-                    None => spread.text(0),
-                },
-            });
-        }
-        rows.push(row);
+    let names = whole.names();
+    let all: Vec<Vec<Reached>> = names
+        .iter()
+        .map(|name| {
+            let curves: Vec<_> = whole.runs(name).iter().map(|run| run_curve(run)).collect();
+            targets.iter().map(|&target| Reached::by(&curves, target)).collect()
+        })
+        .collect();
+    let row = |arm: usize| {
+        let other = against(&names, arm).map(|other| &all[other]);
+        let cells =
+            all[arm].iter().enumerate().map(|(i, reached)| reached.text(other.map(|other| &other[i])));
+        std::iter::once(names[arm].clone()).chain(cells).collect()
+    };
+    let times = if (0..names.len()).any(|arm| against(&names, arm).is_some()) {
+        "\n× of the plain network of the pair, or of the first variation. ≤: reached when it was evaluated first.\n"
+    } else {
+        "\n≤: reached when it was evaluated first.\n"
+    };
+    table(&head, &(0..names.len()).map(row).collect::<Vec<_>>()) + times
+}
+
+/// Steps of an arm's runs to an error.
+struct Reached {
+    /// Of those that reach it.
+    steps: Option<Spread>,
+    runs: usize,
+    /// Whether one of them had reached it when it was evaluated first.
+    at_first: bool,
+}
+
+impl Reached {
+    fn by(curves: &[Curve], target: f64) -> Self {
+        let steps: Vec<f64> = curves.iter().filter_map(|curve| curve.reaches(target)).collect();
+        let at_first = curves.iter().any(|curve| curve.points.first().is_some_and(|first| first.1 <= target));
+        Reached { steps: Spread::of(&steps), runs: curves.len(), at_first }
     }
-    table(&head, &rows)
+
+    /// The mean over all runs, where all reach the error.
+    fn mean(&self) -> Option<f64> {
+        self.steps.filter(|steps| steps.count == self.runs).map(|steps| steps.mean)
+    }
+
+    /// Beside what the `other` arm needs.
+    fn text(&self, other: Option<&Reached>) -> String {
+        let Some(steps) = self.steps else { return "not reached".into() };
+        let least = if self.at_first { "≤ " } else { "" };
+        let text = format!("{least}{}", steps.text(0));
+        match (self.mean(), other.and_then(Reached::mean)) {
+            (None, _) => format!("{text} ({} of {})", steps.count, self.runs),
+            (Some(mean), Some(other)) => format!("{text} (×{least}{:.2})", mean / other),
+            (Some(_), None) => text,
+        }
+    }
+}
+
+/// The arm that one is held against: the plain network of its pair, or the first variation of its own network.
+fn against(names: &[String], arm: usize) -> Option<usize> {
+    let (net, own) = names[arm].split_once(' ').unwrap_or((&names[arm], ""));
+    let with =
+        |net: &str, own: &str| names.iter().position(|name| *name == format!("{net} {own}").trim_end());
+    let plain = PAIRS.iter().find(|pair| pair[1] == net).and_then(|pair| with(pair[0], own));
+    let first = || names.iter().position(|name| name.split(' ').next() == Some(net));
+    plain.or_else(first).filter(|&other| other != arm)
 }
 
 /// `compare.md`: all that is known, with the figures in `files`.
@@ -131,4 +194,39 @@ pub fn page(whole: &Comparison, asked: &[f64], files: &[String]) -> String {
         about.machine,
         tables(whole, asked),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn residual_networks_are_held_against_plain_ones_and_variations_against_the_first() {
+        let found = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+            (0..names.len()).map(|arm| against(&names, arm)).collect::<Vec<_>>()
+        };
+        let four = ["inception_v3", "inception_resnet_v1", "inception_v4", "inception_resnet_v2"];
+        assert_eq!(found(&four), [None, Some(0), None, Some(2)]);
+        assert_eq!(
+            found(&["inception_v4 a=1", "inception_v4 a=2", "inception_v3 a=1"]),
+            [None, Some(0), None]
+        );
+        let both =
+            ["inception_v4 a=1", "inception_v4 a=2", "inception_resnet_v2 a=1", "inception_resnet_v2 a=2"];
+        assert_eq!(found(&both), [None, Some(0), Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn steps_are_of_all_runs_and_say_when_they_are_less_than_could_be_seen() {
+        let curve =
+            |errors: [f64; 3]| Curve::new("", [100.0, 200.0, 300.0].into_iter().zip(errors).collect());
+        let slow = Reached::by(&[curve([80.0, 60.0, 40.0]), curve([90.0, 70.0, 50.0])], 60.0);
+        assert_eq!(slow.text(None), "225 ± 35");
+        let fast = Reached::by(&[curve([50.0, 40.0, 30.0]), curve([70.0, 50.0, 30.0])], 60.0);
+        assert_eq!(fast.text(Some(&slow)), "≤ 125 ± 35 (×≤ 0.56)");
+        let some = Reached::by(&[curve([90.0, 80.0, 30.0]), curve([90.0, 80.0, 70.0])], 55.0);
+        assert_eq!(some.text(Some(&slow)), "250 (1 of 2)");
+        assert_eq!(Reached::by(&[curve([90.0, 80.0, 70.0])], 20.0).text(None), "not reached");
+    }
 }
