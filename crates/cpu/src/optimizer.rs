@@ -273,6 +273,7 @@ mod tests {
                 ema_decay: None,
                 random: [0, 0],
                 micro_batch: None,
+                sync_norm: false,
             };
             state.update(&device, &options, 1.0, &mut weights.data, &mut grad, None);
             weights.data[at]

@@ -31,6 +31,7 @@ fn options() -> StepOptions {
         ema_decay: None,
         random: RANDOM,
         micro_batch: None,
+        sync_norm: false,
     }
 }
 

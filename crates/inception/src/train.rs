@@ -410,6 +410,7 @@ impl Run {
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, step as u64],
             micro_batch: NonZeroUsize::new(self.recipe.micro_batch),
+            sync_norm: false,
         }
     }
 

@@ -67,6 +67,7 @@ impl Options {
             ema_decay: Some(self.ema_decay),
             random,
             micro_batch: None,
+            sync_norm: false,
         }
     }
 }

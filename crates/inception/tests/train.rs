@@ -40,7 +40,7 @@ impl Engine for Fake {
         // Where pictures are mixed all are, and weights lie between those of their classes.
         assert!(batch.mixed.is_empty() || batch.mixed.len() == batch.len());
         assert!(batch.weights.is_empty() || batch.weights.iter().all(|weight| (0.4..3.0).contains(weight)));
-        Ok(StepReport { loss: 2.0, correct: batch.len() / 2, grad_norm: 1.0 })
+        Ok(StepReport { loss: 2.0, correct: batch.len() / 2, count: batch.len(), grad_norm: 1.0 })
     }
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
         assert_eq!(weights, Use::Average, "evaluation uses the average");
@@ -499,6 +499,7 @@ fn every_network_overfits_32_pictures() {
             ema_decay: None,
             random: [1, step],
             micro_batch: None,
+            sync_norm: false,
         };
         let learnt = (0..STEPS).find(|&step| {
             engine.train_step(&batch, &options(step)).expect("finite");

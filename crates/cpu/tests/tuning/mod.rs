@@ -20,6 +20,7 @@ fn options() -> StepOptions {
         ema_decay: Some(0.9),
         random: RANDOM,
         micro_batch: None,
+        sync_norm: false,
     }
 }
 

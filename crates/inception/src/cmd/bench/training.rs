@@ -145,6 +145,7 @@ pub(super) fn measure(
         ema_decay: Some(0.99),
         random: [0, 0],
         micro_batch: NonZeroUsize::new(micro_batch),
+        sync_norm: false,
     };
     let flop = 3.0 * 2.0 * graph.macs() as f64 * batch as f64;
     let mut failed = None;

@@ -1,0 +1,266 @@
+//! A step from its groups to its report, alone or together with others.
+//!
+//! ```text
+//! groups of the part ─ forward, backward ─▶ gradient ─┬─ buckets, while the backward pass of the last group goes on ─▶ Σ ─▶ update
+//!                              statistics, loss, … ───┘
+//! ```
+//! Whatever happens to one, all ask for the same sums: an error is one of the numbers that are summed.
+
+use std::time::Instant;
+
+use inception_graph::{NodeId, Op, Weights};
+use inception_kernels::loss::{Loss, Targets};
+
+use super::plan::Work;
+use super::{Group, Trainer};
+use crate::peers::{Part, Peers, buckets};
+use crate::step::{StepError, StepOptions, StepReport};
+
+/// Numbers behind the statistics: high and low half of the loss, right answers, pictures, errors.
+const TOTALS: usize = 5;
+
+/// Gradients on their way to the others.
+struct Exchange<'a> {
+    peers: &'a dyn Peers,
+    /// Parameters of each bucket.
+    buckets: Vec<Vec<usize>>,
+    /// The bucket of each node that has a gradient.
+    bucket_of: Vec<Option<usize>>,
+    /// Nodes of each bucket that are not done.
+    missing: Vec<usize>,
+    /// Buckets that are on their way.
+    begun: usize,
+}
+
+impl<'a> Exchange<'a> {
+    /// A node's gradient is complete.
+    fn done(&mut self, node: NodeId, gradient: &Weights) {
+        if let Some(bucket) = self.bucket_of[node.0] {
+            self.missing[bucket] -= 1;
+        }
+        while self.begun < self.buckets.len() && self.missing[self.begun] == 0 {
+            self.begin(gradient);
+        }
+    }
+
+    fn begin(&mut self, gradient: &Weights) {
+        let values =
+            self.buckets[self.begun].iter().flat_map(|&param| gradient.get(param)).copied().collect();
+        self.begun += 1;
+        self.peers.begin(&format!("gradients {} of {}", self.begun, self.buckets.len()), values);
+    }
+
+    /// Sends what is left, whatever it is.
+    fn begin_all(&mut self, gradient: &Weights) {
+        (self.begun..self.buckets.len()).for_each(|_| self.begin(gradient));
+    }
+
+    /// Waits for the sums.
+    fn finish(&self, gradient: &mut Weights) -> Result<(), StepError> {
+        for bucket in &self.buckets {
+            let sums = self.peers.finish().map_err(StepError::Lost)?;
+            let mut left = &sums[..];
+            for &param in bucket {
+                let values = gradient.get_mut(param);
+                let (own, rest) = left.split_at(values.len());
+                values.copy_from_slice(own);
+                left = rest;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a step's pictures come to.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    loss: Loss,
+    count: usize,
+    errors: usize,
+}
+
+impl Trainer {
+    /// One step that all `peers` take together: `input`, `[n, side, side, 3]`, is this one's `part` of the batch, of which pictures may be
+    /// missing, even all. The weights are the same for all before, and are so after; on an error of any one they are as they were.
+    pub fn step_with(
+        &mut self,
+        input: &[f32],
+        targets: &Targets,
+        options: &StepOptions,
+        part: Part,
+        peers: &dyn Peers,
+    ) -> Result<StepReport, StepError> {
+        self.step_of(input, targets, options, part, Some(peers))
+    }
+
+    pub(super) fn step_of(
+        &mut self,
+        input: &[f32],
+        targets: &Targets,
+        options: &StepOptions,
+        part: Part,
+        peers: Option<&dyn Peers>,
+    ) -> Result<StepReport, StepError> {
+        let start = Instant::now();
+        self.clock.reset();
+        let mut error = self.check(input, targets).err();
+        let norms = peers.filter(|_| options.sync_norm);
+        let count = if error.is_none() { targets.len() } else { 0 };
+        let asked = options.micro_batch.filter(|_| norms.is_none());
+        let size = asked.map_or(count, |size| size.get().min(count)).max(1);
+        let picture = self.graph.nodes()[0].shape.len();
+        let group = |before: usize| {
+            let pictures = before..(before + size).min(count);
+            Group {
+                input: &input[pictures.start * picture..pictures.end * picture],
+                targets: targets.part(pictures),
+                first: part.first + before,
+                adds: before > 0,
+                batch: part.batch,
+                options,
+                peers: norms,
+            }
+        };
+        let mut exchange = peers.map(|peers| self.exchange(peers));
+        if count == 0 {
+            self.take_part_without_pictures(norms);
+        }
+        let (mut loss, mut failed) = (Loss::default(), None);
+        for before in (0..count).step_by(size) {
+            let group = group(before);
+            let program = self.prepare(group.targets.len());
+            for step in &program.steps {
+                if let Some(part) = self.take(step, &group) {
+                    loss = loss.and(part);
+                }
+                if !loss.sum.is_finite() && failed.is_none() {
+                    failed = Some(before);
+                    if peers.is_none() {
+                        return Err(self.first_not_finite(&group));
+                    }
+                }
+                if let Some(exchange) = exchange.as_mut().filter(|_| before + size >= count)
+                    && step.work == Work::Backward
+                {
+                    exchange.done(step.id, &self.grad);
+                }
+            }
+        }
+        let errors = usize::from(error.is_some() || failed.is_some());
+        let mut totals = Totals { loss, count, errors };
+        if let Some(mut exchange) = exchange {
+            exchange.begin_all(&self.grad);
+            totals = self.sum_up(&exchange, totals)?;
+        }
+        if totals.errors > 0 {
+            // Whoever sees the same norms looks, too.
+            match failed.or(norms.map(|_| 0)).filter(|_| count > 0) {
+                Some(before) => {
+                    let found = self.first_not_finite(&group(before));
+                    error = error.or(failed.map(|_| found));
+                }
+                None => self.show_no_moments(norms),
+            }
+            return Err(error.unwrap_or(StepError::Elsewhere));
+        }
+        if totals.count == 0 {
+            return Err(StepError::Empty);
+        }
+        self.scale(part.batch, totals.count);
+        let grad_norm = self.update(options)?;
+        self.clock.total(start.elapsed());
+        let Totals { loss, count, .. } = totals;
+        let mean = (loss.sum / count as f64) as f32;
+        Ok(StepReport { loss: mean, correct: loss.correct, count, grad_norm })
+    }
+
+    /// Which gradients there are, in the order in which they are complete: that of the nodes from the last to the first.
+    fn exchange<'a>(&self, peers: &'a dyn Peers) -> Exchange<'a> {
+        let reaches = self.learning.reaches(&self.graph, &self.weights);
+        let learns = |id: &NodeId| {
+            reaches[id.0] && matches!(self.graph.node(*id).op, Op::Conv { .. } | Op::Linear { .. })
+        };
+        let nodes: Vec<NodeId> = self.graph.ids().rev().filter(learns).collect();
+        let params_of = |id: &NodeId| {
+            let params = self.nodes[id.0].params.iter().filter(|(role, _)| role.trainable());
+            params.map(|&(_, index)| (index, self.weights.range(index).len())).collect::<Vec<_>>()
+        };
+        let buckets = buckets(nodes.iter().flat_map(params_of));
+        let mut bucket_of = vec![None; self.nodes.len()];
+        let mut missing = vec![0; buckets.len()];
+        for (bucket, params) in buckets.iter().enumerate() {
+            // A node whose parameters are in two buckets is complete with the second.
+            params.iter().for_each(|&param| bucket_of[self.weights.params()[param].node.0] = Some(bucket));
+        }
+        bucket_of.iter().flatten().for_each(|&bucket: &usize| missing[bucket] += 1);
+        Exchange { peers, buckets, bucket_of, missing, begun: 0 }
+    }
+
+    /// No gradient and no statistics, and no part in the norms that others see.
+    fn take_part_without_pictures(&mut self, norms: Option<&dyn Peers>) {
+        self.grad.data.fill(0.0);
+        for kept in &mut self.nodes {
+            kept.mean.fill(0.0);
+            kept.variance.fill(0.0);
+        }
+        self.show_no_moments(norms);
+        let Some(peers) = norms else { return };
+        let program = self.program(1);
+        let fixed = &self.learning.fixed_norms;
+        for step in program.steps.iter().filter(|step| step.work == Work::NormGrad && !fixed[step.id.0]) {
+            let mut none = vec![0.0; 2 * self.graph.node(step.id).shape.c];
+            peers.sum(&self.graph.node(step.id).name, &mut none);
+        }
+    }
+
+    /// The norms that others see in the forward pass, without pictures.
+    fn show_no_moments(&mut self, norms: Option<&dyn Peers>) {
+        let Some(peers) = norms else { return };
+        let program = self.program(1);
+        for step in program.steps[..program.forward()].iter().filter(|step| !step.again) {
+            let norm = &mut self.nodes[step.id.0].norm;
+            if !norm.mean.is_empty() && !self.learning.fixed_norms[step.id.0] {
+                peers.sum(&self.graph.node(step.id).name, norm.no_moments());
+            }
+        }
+    }
+
+    /// Gradient, statistics and totals become those of all.
+    fn sum_up(&mut self, exchange: &Exchange, own: Totals) -> Result<Totals, StepError> {
+        let high = own.loss.sum as f32;
+        let low = (own.loss.sum - f64::from(high)) as f32;
+        let mut values = Vec::new();
+        for kept in &mut self.nodes {
+            let c = kept.norm.mean.len();
+            kept.mean.resize(c, 0.0);
+            kept.variance.resize(c, 0.0);
+            values.extend_from_slice(&kept.mean);
+            values.extend_from_slice(&kept.variance);
+        }
+        values.extend([high, low, own.loss.correct as f32, own.count as f32, own.errors as f32]);
+        exchange.peers.begin("statistics", values);
+        exchange.finish(&mut self.grad)?;
+        let sums = exchange.peers.finish().map_err(StepError::Lost)?;
+        let (mut statistics, totals) = sums.split_at(sums.len() - TOTALS);
+        for kept in &mut self.nodes {
+            for own in [&mut kept.mean, &mut kept.variance] {
+                let (sums, rest) = statistics.split_at(own.len());
+                own.copy_from_slice(sums);
+                statistics = rest;
+            }
+        }
+        let loss = Loss { sum: f64::from(totals[0]) + f64::from(totals[1]), correct: totals[2] as usize };
+        Ok(Totals { loss, count: totals[3] as usize, errors: totals[4] as usize })
+    }
+
+    /// Means over `batch` pictures become means over the `count` that are there.
+    fn scale(&mut self, batch: usize, count: usize) {
+        if count == batch {
+            return;
+        }
+        let factor = batch as f32 / count as f32;
+        let statistics =
+            self.nodes.iter_mut().flat_map(|kept| kept.mean.iter_mut().chain(&mut kept.variance));
+        self.grad.data.iter_mut().chain(statistics).for_each(|value| *value *= factor);
+    }
+}
