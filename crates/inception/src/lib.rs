@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod npy;
 pub mod predict;
 pub mod progress;
+pub mod ranks;
 pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
