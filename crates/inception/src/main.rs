@@ -7,7 +7,7 @@ use clap::Parser;
 use inception::args::{Cli, Command};
 use inception::cmd;
 use inception::exit::{self, Exit};
-use inception::progress::say_error;
+use inception::ranks;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -28,9 +28,11 @@ fn main() -> ExitCode {
         // `inception info … | head` has read enough, which is no failure.
         Err(error) if exit::is_broken_pipe(&error) => Exit::Done,
         Err(error) => {
-            say_error(&exit::message(&error));
-            exit::of(&error)
+            let exit = exit::of(&error);
+            ranks::fail(&exit::message(&error));
+            exit
         }
     };
+    ranks::leave(exit);
     exit.into()
 }

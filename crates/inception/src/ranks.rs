@@ -15,6 +15,7 @@ mod mpi;
 mod stall;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -24,6 +25,7 @@ use anyhow::{Result, anyhow};
 use inception_cpu::{Peers, PeersLost};
 
 use crate::exit::{Exit, UsageError};
+use crate::progress::say_error;
 use stall::Doing;
 
 /// Bytes that are handed on at a time.
@@ -99,8 +101,8 @@ impl Exchange {
 
 static WORLD: OnceLock<World> = OnceLock::new();
 
-/// How long a rank waits for the others before it is reported, where no flag says.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Seconds that a rank waits for the others before it is reported, where no flag says.
+pub const STALL_TIMEOUT: NonZeroU64 = NonZeroU64::new(30).unwrap();
 
 /// Joins the other ranks, once for the whole process; a wait of `stall` is reported.
 pub fn join(stall: Duration) -> Result<&'static World> {
@@ -150,6 +152,16 @@ fn connect(stall: Duration) -> Result<World> {
         link.doing.set_hosts(&world.hosts);
     }
     Ok(world)
+}
+
+/// Tells the user why this rank fails.
+pub fn fail(message: &str) {
+    let Some(name) = world().name() else { return say_error(message) };
+    if !world().leads() {
+        // What all ranks have to say is said once: rank 0 ends them all meanwhile.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    say_error(&format!("{name}: {message}"));
 }
 
 /// Leaves the other ranks at the end of a command; a failure of this one ends all.

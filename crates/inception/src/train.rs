@@ -12,6 +12,7 @@ mod learning;
 mod page;
 mod report;
 mod saving;
+mod sharing;
 mod start;
 mod state;
 mod watching;
@@ -27,10 +28,11 @@ use inception_graph::{Graph, Spec, build};
 
 use crate::checkpoint::Metadata;
 use crate::data::{Batch, Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
-use crate::engine::{Cpu, Engine, Keep, Learning, StepOptions, Use};
+use crate::engine::{Cpu, Engine, Keep, Learning, Part as OfBatch, StepError, StepOptions, Together, Use};
 use crate::exit::UsageError;
 use crate::interrupt;
 use crate::progress::{Plan, Progress, Step, Style};
+use crate::ranks::{self, World};
 use crate::recipe::{NormMode, Recipe};
 use crate::run_dir::RunDir;
 use crate::sheet;
@@ -92,6 +94,8 @@ pub struct Run {
     cache: Cache,
     workers: usize,
     log_interval: usize,
+    /// Who takes the same steps.
+    world: &'static World,
     folder: RunDir,
     progress: Progress,
     metadata: Metadata,
@@ -174,7 +178,16 @@ impl Run {
     /// Any engine, its weights as they are.
     pub fn with_engine(job: Job, folder: RunDir, mut engine: Box<dyn Engine>) -> Result<Run> {
         let Job { recipe, recipe_name, splits, workers, log_interval, progress, saving, .. } = job;
+        let world = ranks::world();
         let (pictures, batch) = (splits.train.samples.len(), recipe.batch_size);
+        if batch < world.size() {
+            let text = format!(
+                "batch_size {batch}: each of {} ranks needs a picture of every batch: give -b {} or more",
+                world.size(),
+                world.size()
+            );
+            return Err(UsageError(text).into());
+        }
         if pictures < batch {
             let text = format!(
                 "batch_size {batch} is more than the {pictures} training pictures: give -b {pictures} or less"
@@ -206,7 +219,8 @@ impl Run {
         };
         let run = Run {
             steps_per_epoch,
-            progress: Progress::of_run(progress, plan),
+            progress: Progress::of_run(if world.leads() { progress } else { Style::None }, plan),
+            world,
             train: Arc::new(splits.train),
             val: Arc::new(splits.val),
             cache: Cache::new(CACHE),
@@ -258,6 +272,7 @@ impl Run {
             seconds + start.elapsed(),
         );
         (self.at.running, self.at.used) = (Running::default(), 0);
+        self.check_weights()?;
         self.finish_epoch(report, found, watched)?;
         self.save_state()?;
         Ok(Flow::Done)
@@ -266,8 +281,9 @@ impl Run {
     /// Running statistics of the average weights become those of training pictures, where the recipe wants it.
     fn recalibrate(&mut self) -> Result<()> {
         if self.recipe.batch_norm == NormMode::Recalibrate {
+            self.world.doing(|| "running statistics".into());
             let mut batches = self.batches(Part::Sample);
-            self.engine.recalibrate(&mut batches)?;
+            self.engine.recalibrate(&mut batches, self.world.peers())?;
         }
         Ok(())
     }
@@ -277,7 +293,9 @@ impl Run {
         let mut batches = self.batches(Part::Train);
         let (begun, used) = (self.at.running.count, self.at.used);
         let (mut now, mut judging) = (start, Duration::ZERO);
-        while let Some(batch) = batches.next() {
+        loop {
+            self.world.doing(|| format!("reading pictures for step {}", self.at.step + 1));
+            let Some(batch) = batches.next() else { break };
             if self.is_judged_midway() {
                 let Some(time) = self.judge_midway()? else {
                     self.stop()?;
@@ -288,8 +306,13 @@ impl Run {
             }
             let batch = self.prepare(batch?, self.at.step);
             let options = self.step_options();
-            let taken = match self.engine.train_step(&batch, &options) {
+            self.world.doing(|| format!("step {}", self.at.step + 1));
+            let others = self.world.peers().map(|peers| Together { part: self.part(), peers });
+            let taken = match self.engine.train_step(&batch, &options, others) {
                 Ok(taken) => taken,
+                // No step, as where one rank alone finds nothing in a batch.
+                Err(StepError::Empty) => continue,
+                Err(StepError::Lost(why)) => return Err(StepError::Lost(why).into()),
                 Err(error) => {
                     self.roll_back(&Trouble::Step(error), &batch.indices)?;
                     return Ok(Trained::RolledBack);
@@ -304,26 +327,22 @@ impl Run {
                 return Ok(Trained::RolledBack);
             }
             self.at.step += 1;
-            self.at.used = used + batches.position();
-            self.at.running.add(&taken, batch.len());
+            self.at.used = used + self.of_all(batches.position());
+            self.at.running.add(&taken);
             self.at.seconds += now.elapsed().as_secs_f64();
             now = Instant::now();
             let seconds = (start.elapsed() - judging).as_secs_f64();
             let (rate, wait) =
                 ((self.at.running.count - begun) as f64 / seconds, batches.waited().as_secs_f64() / seconds);
-            let step = Step {
-                lr: options.lr,
-                images_per_s: rate,
-                data_wait: wait,
-                ..self.told(&taken, batch.len())
-            };
+            let step = Step { lr: options.lr, images_per_s: rate, data_wait: wait, ..self.told(&taken) };
             self.progress.step(&step);
             if self.at.step.is_multiple_of(self.log_interval) {
                 self.log_step(&step)?;
             }
             batches.reuse(batch);
-            let asked = interrupt::asked();
-            if asked || self.is_state_due() {
+            let flags = [interrupt::asked(), self.world.leads() && self.is_state_due()];
+            let [asked, is_due] = self.world.any("signals", flags)?;
+            if asked || is_due {
                 self.note_skipped(batches.skipped());
                 if asked {
                     self.stop()?;
@@ -333,7 +352,7 @@ impl Run {
             }
         }
         self.note_skipped(batches.skipped());
-        self.at.used = used + batches.position();
+        self.at.used = used + self.of_all(batches.position());
         Ok(Trained::All)
     }
 
@@ -410,13 +429,35 @@ impl Run {
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, step as u64],
             micro_batch: NonZeroUsize::new(self.recipe.micro_batch),
-            sync_norm: false,
+            sync_norm: self.recipe.sync_norm,
         }
     }
 
+    /// Which pictures of a batch are this rank's.
+    fn part(&self) -> OfBatch {
+        let batch = self.recipe.batch_size;
+        OfBatch { first: share(batch, self.world).start, batch }
+    }
+
+    /// Positions of all ranks where this one's loader has come to `position` of its own.
+    fn of_all(&self, position: usize) -> usize {
+        position / share(self.recipe.batch_size, self.world).len() * self.recipe.batch_size
+    }
+
+    /// Some validation pictures once more, one a batch.
+    fn again(&self, order: Vec<usize>) -> Loader {
+        Loader::new(Request { order, batch_size: 1, ..self.request(Part::Val) })
+    }
+
+    /// The pictures of this rank.
     fn batches(&self, part: Part) -> Loader {
+        Loader::new(self.request(part))
+    }
+
+    fn request(&self, part: Part) -> Request {
         let epoch = self.at.epochs.len() as u64;
         let (seed, batch) = (self.recipe.seed, self.recipe.batch_size);
+        let own = share(batch, self.world);
         let dataset = if part == Part::Val { &self.val } else { &self.train }.clone();
         let count = dataset.samples.len();
         let mut order = match part {
@@ -429,11 +470,17 @@ impl Run {
                 // Whole batches, of which the first have had their turn.
                 order.truncate(self.steps_per_epoch * batch);
                 order.drain(..self.at.used.min(order.len()));
+                order = order.chunks(batch).flat_map(|batch| &batch[own.clone()]).copied().collect();
             }
-            Part::Sample => order.truncate(SAMPLE.max(batch)),
-            Part::Val => {}
+            // Whole batches for each.
+            Part::Sample => {
+                order.truncate((SAMPLE / batch).max(1) * batch);
+                order =
+                    order.chunks(batch).flat_map(|batch| batch.get(own.clone())).flatten().copied().collect();
+            }
+            Part::Val => order = order[share(count, self.world)].to_vec(),
         }
-        Loader::new(Request {
+        Request {
             order,
             transform: match part {
                 Part::Train => Transform::Train(self.recipe.train, [seed, epoch]),
@@ -442,11 +489,19 @@ impl Run {
             preprocessing: self.metadata.preprocessing,
             dataset,
             side: self.engine.graph().img_size(),
-            batch_size: batch,
+            batch_size: own.len(),
             drop_last: part != Part::Val,
+            // All take part in every step.
+            keep_empty: part == Part::Train && self.world.size() > 1,
             on_bad: self.recipe.on_bad,
             workers: self.workers,
             cache: self.cache.clone(),
-        })
+        }
     }
+}
+
+/// Which of `count` things are this rank's: one behind the other, and as many as others have, but for one.
+pub(crate) fn share(count: usize, world: &World) -> std::ops::Range<usize> {
+    let until = |rank: usize| rank * count / world.size();
+    until(world.rank())..until(world.rank() + 1)
 }

@@ -6,7 +6,9 @@ mod resume;
 mod telling;
 
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -18,6 +20,7 @@ pub(super) use resume::{Begun, Resume};
 
 use crate::exit::{Exit, UsageError};
 use crate::progress::{duration, say};
+use crate::ranks;
 use crate::recipe::Recipe;
 use crate::train::{Flow, Run};
 
@@ -75,19 +78,26 @@ pub struct TrainArgs {
     /// Print the merged recipe and stop
     #[arg(long)]
     dump_config: bool,
+    /// Started by mpirun or the like: say which rank waits where for what after so many seconds without progress
+    #[arg(long, value_name = "SECONDS", default_value_t = ranks::STALL_TIMEOUT)]
+    stall_timeout: NonZeroU64,
 }
 
 /// Runs the command.
 pub fn run(args: TrainArgs) -> Result<Exit> {
     args.run.progress.begin();
+    ranks::join(Duration::from_secs(args.stall_timeout.get()))?;
     let begun = Begun::find(args.resume.as_ref(), &args.output, args.experiment.as_deref())?;
     let recipe_name = args.run.recipe.clone().unwrap_or_else(|| "small".into());
-    let base = begun.as_ref().filter(|_| args.run.recipe.is_none()).and_then(Begun::recipe_file);
+    let base = begun.as_ref().filter(|_| args.run.recipe.is_none()).and_then(Begun::recipe);
     let freeze = (!args.freeze.is_empty()).then(|| json!(args.freeze));
     let own = [pair("net", &args.model), pair("seed", &args.seed), pair("freeze", &freeze)];
     let sets: Vec<_> = own.into_iter().flatten().chain(args.run.sets()?).collect();
-    let recipe = Recipe::load(base.as_ref().unwrap_or(&recipe_name), &sets)
-        .map_err(|e| UsageError(format!("{e:#}")))?;
+    let recipe = match base {
+        Some(base) => Recipe::merge("recipe.toml", &base.dump(), &sets),
+        None => Recipe::load(&recipe_name, &sets),
+    };
+    let recipe = recipe.map_err(|e| UsageError(format!("{e:#}")))?;
     if args.dump_config {
         std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
         return Ok(Exit::Done);

@@ -59,15 +59,15 @@ pub(super) fn serve(
 }
 
 struct Thread<'t> {
-    /// MPI ends with it.
-    #[allow(dead_code, reason = "held until the end")]
-    universe: Universe,
     world: SimpleCommunicator,
     asks: Receiver<Named>,
     clock: &'t Clock,
     /// Collectives so far.
     number: u64,
     watch: Watch<'t>,
+    /// MPI ends with it, after all else.
+    #[allow(dead_code, reason = "held until the end")]
+    universe: Universe,
 }
 
 /// A collective on its way.

@@ -116,8 +116,7 @@ pub(super) fn report(places: &BTreeMap<usize, Option<Place>>, hosts: &[String]) 
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{} {}{more}", if ranks.len() == 1 { "rank" } else { "ranks" }, named.join(", "))
     };
-    let lines: Vec<String> =
-        groups.iter().map(|(text, ranks)| format!("  {}: {text}", who(ranks))).collect();
+    let lines: Vec<String> = groups.iter().map(|(text, ranks)| format!("  {}: {text}", who(ranks))).collect();
     format!("no progress; where the ranks are:\n{}", lines.join("\n"))
 }
 

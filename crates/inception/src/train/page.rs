@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Run;
 use super::html::{Judged, Page, page};
@@ -18,14 +18,16 @@ impl Run {
     /// The evaluation after the latest epoch, its worst mistakes as small pictures.
     pub(super) fn pictured(&self, found: Evaluation) -> Result<Judged> {
         let (side, range) = (self.engine.graph().img_size(), self.metadata.preprocessing.range);
-        let mistakes = found.mistakes.into_iter().map(|mistake| {
+        let mut pictures = self.again(found.mistakes.iter().map(|mistake| mistake.index).collect());
+        let mistakes = found.mistakes.iter().map(|mistake| {
+            let picture = pictures.next().context("a picture that was judged can no longer be read")??;
             Ok(Pictured {
                 name: self.val.name(mistake.index),
                 label: mistake.label,
                 answer: mistake.answer,
                 probability: mistake.probability,
                 loss: mistake.loss,
-                png: thumbnail(&mistake.pixels, side, range)?,
+                png: thumbnail(&picture.pixels, side, range)?,
             })
         });
         let mistakes = mistakes.collect::<Result<_>>()?;

@@ -16,7 +16,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Part, Run};
+use super::{Part, Run, share};
 use crate::engine::Use;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::interrupt;
@@ -71,8 +71,9 @@ impl Run {
     /// Judges the weights by the validation pictures; `None` where the user asked for an end meanwhile.
     pub(super) fn validate(&mut self, which: Use) -> Result<Option<Evaluation>> {
         let mut batches = self.batches(Part::Val);
+        self.world.doing(|| "evaluation".into());
         let (classes, mut stopped) = (self.engine.graph().classes(), false);
-        let all = self.val.samples.len();
+        let all = share(self.val.samples.len(), self.world).len();
         let until_stopped = std::iter::from_fn(|| {
             stopped = interrupt::asked();
             self.progress.validate(batches.position(), all);
@@ -80,7 +81,17 @@ impl Run {
         });
         let found = evaluate(classes, |batch| self.engine.predict(batch, which), until_stopped)?;
         self.note_skipped(batches.skipped());
-        Ok((!stopped).then_some(found))
+        let [stopped] = self.world.any("signals", [stopped])?;
+        if stopped {
+            return Ok(None);
+        }
+        let mut parts = self.world.gather("evaluation", serde_json::to_vec(&found)?)?.into_iter();
+        let mut read = || parts.next().map(|part| serde_json::from_slice::<Evaluation>(&part)).transpose();
+        let mut all = read()?.unwrap_or(found);
+        while let Some(part) = read()? {
+            all.join(&part);
+        }
+        Ok(Some(all))
     }
 
     /// What `[watch]` adds to an evaluation; `None` where the user asked for an end meanwhile.

@@ -71,6 +71,7 @@ impl Batches {
             side: graph.img_size(),
             batch_size: batch,
             drop_last: true,
+            keep_empty: false,
             on_bad: OnBad::Error,
             workers,
             // As if no picture came twice.
