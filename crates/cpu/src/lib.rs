@@ -25,7 +25,7 @@ pub use peers::{Part, Peers, PeersLost};
 pub use profile::NodeTime;
 pub use state::TrainState;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};
-pub use train::{Keep, Phase, StepTimes, TrainNeeds, Trainer};
+pub use train::{Keep, Phase, StepTimes, TrainNeeds, Trainer, sum_of};
 
 pub use inception_kernels::conv::{Algorithm, Precision};
 pub use inception_kernels::loss::{Mixed, Targets};

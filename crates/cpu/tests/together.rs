@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use inception_cpu::{
     Device, Keep, Learning, Optimizer, Part, Peers, PeersLost, StepError, StepOptions, StepReport, Targets,
-    Trainer,
+    Trainer, sum_of,
 };
 use inception_graph::{Graph, Spec, Weights, build};
 
@@ -42,18 +42,12 @@ impl Thread {
         number
     }
 
-    /// In the order of the ranks.
-    fn take(&self, number: usize) -> Vec<f64> {
+    /// The values of all, in the order of the ranks.
+    fn take(&self, number: usize) -> Vec<Vec<f64>> {
         let is_missing =
             |sums: &mut Vec<(String, Vec<Option<Vec<f64>>>)>| sums[number].1.iter().any(Option::is_none);
         let sums = self.table.come.wait_while(self.table.sums.lock().unwrap(), is_missing).unwrap();
-        let mut all = sums[number].1.iter().flatten();
-        let mut sum = all.next().unwrap().clone();
-        for other in all {
-            assert_eq!(sum.len(), other.len(), "{}", sums[number].0);
-            sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
-        }
-        sum
+        sums[number].1.iter().flatten().cloned().collect()
     }
 }
 
@@ -64,11 +58,18 @@ impl Peers for Thread {
     }
     fn finish(&self) -> Result<Vec<f32>, PeersLost> {
         let number = self.begun.borrow_mut().pop_front().expect("one was begun");
-        Ok(self.take(number).into_iter().map(|value| value as f32).collect())
+        let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<_>>();
+        let mut all: Vec<Vec<f32>> = self.take(number).into_iter().map(narrow).collect();
+        let mut slices: Vec<&mut [f32]> = all.iter_mut().map(Vec::as_mut_slice).collect();
+        sum_of(&mut slices);
+        Ok(all.swap_remove(0))
     }
     fn sum(&self, what: &str, values: &mut [f64]) {
         let number = self.put(what, values.to_vec());
-        values.copy_from_slice(&self.take(number));
+        values.fill(0.0);
+        for part in self.take(number) {
+            values.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+        }
     }
 }
 
@@ -190,9 +191,12 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest
 }
 
-/// The same job by several ranks ends with the same weights on all of them, those of one rank but for rounding, and twice with
+/// What norms that are joined from parts, and gradients of batches of which pictures are missing, may differ by after [`STEPS`].
+const NORMS: f32 = 2e-5;
+
+/// The same job by several ranks ends with the same weights on all of them, those of one rank within `tolerance`, and twice with
 /// the same bits.
-fn assert_alike(one: &Job, several: &Job) {
+fn assert_alike(one: &Job, several: &Job, tolerance: f32) {
     let [whole] = &train(one)[..] else { panic!("one rank") };
     let whole_report = whole.2.as_ref().expect("finite");
     let found = train(several);
@@ -203,27 +207,27 @@ fn assert_alike(one: &Job, several: &Job) {
         assert_eq!((report.count, report.correct), (whole_report.count, whole_report.correct));
         assert!((report.loss / whole_report.loss - 1.0).abs() < 1e-5, "{report:?} {whole_report:?}");
         let far = [distance(weights, &whole.0), distance(average, &whole.1)];
-        assert!(far[0] < 2e-5 && far[1] < 2e-5, "{far:?}");
+        assert!(far[0] <= tolerance && far[1] <= tolerance, "{far:?}");
     }
 }
 
 #[test]
 fn groups_of_a_size_are_the_same_on_one_two_and_four_ranks() {
     for ranks in [2, 4] {
-        assert_alike(&JOB, &Job { ranks, ..JOB });
+        assert_alike(&JOB, &Job { ranks, ..JOB }, 0.0);
     }
     let other = Job { keep: Keep::Checkpoints, frozen: true, ..JOB };
-    assert_alike(&other, &Job { ranks: 2, ..other.clone() });
+    assert_alike(&other, &Job { ranks: 2, ..other.clone() }, 0.0);
 }
 
 #[test]
 fn synchronised_norms_are_those_of_the_whole_batch() {
     let whole = Job { micro_batch: 0, batch: 8, ..JOB };
     for keep in [Keep::Outputs, Keep::Checkpoints] {
-        assert_alike(&whole, &Job { ranks: 2, sync_norm: true, keep, ..whole.clone() });
+        assert_alike(&whole, &Job { ranks: 2, sync_norm: true, keep, ..whole.clone() }, NORMS);
     }
     let frozen = Job { frozen: true, ..whole };
-    assert_alike(&frozen, &Job { ranks: 2, sync_norm: true, ..frozen.clone() });
+    assert_alike(&frozen, &Job { ranks: 2, sync_norm: true, ..frozen.clone() }, NORMS);
 }
 
 /// A rank without a picture takes part in everything.
@@ -231,10 +235,10 @@ fn synchronised_norms_are_those_of_the_whole_batch() {
 fn pictures_that_are_missing_are_missing_for_all() {
     for (readable, ranks) in [(12, 2), (8, 2), (4, 4)] {
         let one = Job { readable, ..JOB };
-        assert_alike(&one, &Job { ranks, ..one.clone() });
+        assert_alike(&one, &Job { ranks, ..one.clone() }, NORMS);
     }
     let whole = Job { micro_batch: 0, batch: 8, readable: 4, ..JOB };
-    assert_alike(&whole, &Job { ranks: 2, sync_norm: true, ..whole.clone() });
+    assert_alike(&whole, &Job { ranks: 2, sync_norm: true, ..whole.clone() }, NORMS);
     for sync_norm in [false, true] {
         let none = train(&Job { ranks: 2, readable: 0, batch: 8, sync_norm, ..JOB });
         assert!(none.iter().all(|(.., last)| *last == Err(StepError::Empty)));

@@ -13,6 +13,7 @@
 mod clock;
 mod look;
 mod needs;
+mod partial;
 mod plan;
 mod recalibrate;
 mod together;
@@ -39,6 +40,8 @@ use crate::step::{StepError, StepOptions, StepReport};
 use clock::Clock;
 pub use clock::{Phase, StepTimes};
 pub use needs::TrainNeeds;
+pub use partial::sum_of;
+use partial::{Act, Partial};
 pub use plan::Keep;
 use plan::{Program, Step, Task, Work};
 
@@ -56,6 +59,10 @@ pub struct Trainer {
     grad: Weights,
     average: Option<Weights>,
     state: State,
+    /// Memory for the sums of some groups, how many of them are in use, and the way to the sum of all.
+    partials: Vec<Partial>,
+    kept_partials: usize,
+    way: Vec<Act>,
     /// One for each batch size that was met.
     programs: Vec<Arc<Program>>,
     memory: Buffer,
@@ -184,6 +191,9 @@ impl Trainer {
             state: State::new(&weights),
             average: None,
             weights,
+            partials: Vec::new(),
+            kept_partials: 0,
+            way: Vec::new(),
             programs: Vec::new(),
             memory: Buffer::default(),
             clock: Clock::new(graph.nodes().len()),

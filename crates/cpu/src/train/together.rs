@@ -11,6 +11,7 @@ use std::time::Instant;
 use inception_graph::{NodeId, Op, Weights};
 use inception_kernels::loss::{Loss, Targets};
 
+use super::partial::{Act, Partial, way};
 use super::plan::Work;
 use super::{Group, Trainer};
 use crate::peers::{Part, Peers, buckets};
@@ -34,25 +35,33 @@ struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// A node's gradient is complete.
-    fn done(&mut self, node: NodeId, gradient: &Weights) {
+    fn done(&mut self, node: NodeId, gradient: &Weights, aside: &[Partial]) {
         if let Some(bucket) = self.bucket_of[node.0] {
             self.missing[bucket] -= 1;
         }
         while self.begun < self.buckets.len() && self.missing[self.begun] == 0 {
-            self.begin(gradient);
+            self.begin(gradient, aside);
         }
     }
 
-    fn begin(&mut self, gradient: &Weights) {
-        let values =
-            self.buckets[self.begun].iter().flat_map(|&param| gradient.get(param)).copied().collect();
+    /// Sends the sum of all groups, those that were put aside among them.
+    fn begin(&mut self, gradient: &Weights, aside: &[Partial]) {
+        let mut values = Vec::new();
+        for &param in &self.buckets[self.begun] {
+            let from = values.len();
+            values.extend_from_slice(gradient.get(param));
+            for first in aside.iter().rev() {
+                let first = &first.gradient[gradient.range(param)];
+                values[from..].iter_mut().zip(first).for_each(|(sum, first)| *sum += first);
+            }
+        }
         self.begun += 1;
         self.peers.begin(&format!("gradients {} of {}", self.begun, self.buckets.len()), values);
     }
 
     /// Sends what is left, whatever it is.
     fn begin_all(&mut self, gradient: &Weights) {
-        (self.begun..self.buckets.len()).for_each(|_| self.begin(gradient));
+        (self.begun..self.buckets.len()).for_each(|_| self.begin(gradient, &[]));
     }
 
     /// Waits for the sums.
@@ -109,13 +118,14 @@ impl Trainer {
         let asked = options.micro_batch.filter(|_| norms.is_none());
         let size = asked.map_or(count, |size| size.get().min(count)).max(1);
         let picture = self.graph.nodes()[0].shape.len();
-        let group = |before: usize| {
+        let group = |index: usize, adds: bool| {
+            let before = index * size;
             let pictures = before..(before + size).min(count);
             Group {
                 input: &input[pictures.start * picture..pictures.end * picture],
                 targets: targets.part(pictures),
                 first: part.first + before,
-                adds: before > 0,
+                adds,
                 batch: part.batch,
                 options,
                 peers: norms,
@@ -126,26 +136,48 @@ impl Trainer {
             self.take_part_without_pictures(norms);
         }
         let (mut loss, mut failed) = (Loss::default(), None);
-        for before in (0..count).step_by(size) {
-            let group = group(before);
+        let groups = count.div_ceil(size);
+        let mut acts = std::mem::take(&mut self.way);
+        acts.clear();
+        if groups > 0 {
+            way(0..groups, &mut acts);
+        }
+        self.kept_partials = 0;
+        let mut last = false;
+        for &act in &acts {
+            let (index, adds) = match act {
+                Act::Group { index, adds } => (index, adds),
+                Act::Keep => {
+                    self.keep_partial();
+                    continue;
+                }
+                // What has been sent has been joined.
+                Act::Join => {
+                    self.join_partial(last && peers.is_some());
+                    continue;
+                }
+            };
+            last = index + 1 == groups;
+            let group = group(index, adds);
             let program = self.prepare(group.targets.len());
             for step in &program.steps {
                 if let Some(part) = self.take(step, &group) {
                     loss = loss.and(part);
                 }
                 if !loss.sum.is_finite() && failed.is_none() {
-                    failed = Some(before);
+                    failed = Some(index);
                     if peers.is_none() {
                         return Err(self.first_not_finite(&group));
                     }
                 }
-                if let Some(exchange) = exchange.as_mut().filter(|_| before + size >= count)
+                if let Some(exchange) = exchange.as_mut().filter(|_| last)
                     && step.work == Work::Backward
                 {
-                    exchange.done(step.id, &self.grad);
+                    exchange.done(step.id, &self.grad, &self.partials[..self.kept_partials]);
                 }
             }
         }
+        self.way = acts;
         let errors = usize::from(error.is_some() || failed.is_some());
         let mut totals = Totals { loss, count, errors };
         if let Some(mut exchange) = exchange {
@@ -155,8 +187,8 @@ impl Trainer {
         if totals.errors > 0 {
             // Whoever sees the same norms looks, too.
             match failed.or(norms.map(|_| 0)).filter(|_| count > 0) {
-                Some(before) => {
-                    let found = self.first_not_finite(&group(before));
+                Some(index) => {
+                    let found = self.first_not_finite(&group(index, false));
                     error = error.or(failed.map(|_| found));
                 }
                 None => self.show_no_moments(norms),

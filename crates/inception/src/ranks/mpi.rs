@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! ask ─▶ window: collectives are started as they are asked for and answered in that order, until none is on its way ─▶ next
+//! sum     all to all: each rank has its piece of every rank's vector ─▶ it sums them ─▶ all gather: the pieces of the sum
 //! ```
+//! Who sums and in which order is thus known, whatever MPI there is: the same ranks give the same bits, and as [`inception_cpu::sum_of`] has
+//! the order of a batch's groups, so do 1, 2, 4, … ranks.
+//!
 //! It alone calls MPI, which therefore need not know of threads. While something is on its way it looks again and again, for many an MPI
 //! makes progress only then, and sleeps a little between two looks, for the network's threads want the core.
 
@@ -12,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use inception_cpu::sum_of;
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
@@ -52,14 +57,16 @@ pub(super) fn serve(
     };
     let world = universe.world();
     let _ = ready.send(Ok([world.rank(), world.size()].map(|n| n as usize)));
-    let side = world.duplicate();
+    let (second, side) = (world.duplicate(), world.duplicate());
     let watch = Watch { side, doing, stall, noted: None, asked: None, places: BTreeMap::new() };
-    let mut thread = Thread { universe, world, asks, clock, number: 0, watch };
+    let mut thread = Thread { universe, world, second, asks, clock, number: 0, watch };
     thread.run();
 }
 
 struct Thread<'t> {
     world: SimpleCommunicator,
+    /// For the second halves of sums, which begin when the first ones are done, in the same order on all ranks.
+    second: SimpleCommunicator,
     asks: Receiver<Named>,
     clock: &'t Clock,
     /// Collectives so far.
@@ -77,12 +84,15 @@ struct Open<'a, 's> {
     work: Work<'a, 's>,
 }
 
-type Going<'a, 's, T> = (Request<'a, Vec<T>, &'s LocalScope<'a>>, Sender<Vec<T>>);
+type Flight<'a, 's, T> = Request<'a, Vec<T>, &'s LocalScope<'a>>;
 
 enum Work<'a, 's> {
-    Sum(Going<'a, 's, f32>),
-    WideSum(Going<'a, 's, f64>),
-    Bytes(Going<'a, 's, u8>),
+    /// Pieces of this rank on their way to it; of so many values the sum is.
+    Pieces(Flight<'a, 's, f32>, usize, Sender<Vec<f32>>),
+    /// Pieces of the sum.
+    Sum(Flight<'a, 's, f32>, usize, Sender<Vec<f32>>),
+    WideSum(Flight<'a, 's, f64>, Sender<Vec<f64>>),
+    Bytes(Flight<'a, 's, u8>, Sender<Vec<u8>>),
 }
 
 /// Memory of a window's collectives.
@@ -106,7 +116,7 @@ impl Thread<'_> {
     /// Serves `first` and all that comes while something is on its way.
     fn window(&mut self, first: Named) {
         let (mut floats, mut doubles, mut bytes) =
-            (vec![Vec::new(); 2 * SLOTS], vec![Vec::new(); 2 * SLOTS], vec![Vec::new(); 2 * SLOTS]);
+            (vec![Vec::new(); 4 * SLOTS], vec![Vec::new(); 2 * SLOTS], vec![Vec::new(); 2 * SLOTS]);
         let mut slots =
             Slots { floats: floats.iter_mut(), doubles: doubles.iter_mut(), bytes: bytes.iter_mut() };
         mpi::request::scope(|scope| {
@@ -125,20 +135,20 @@ impl Thread<'_> {
                     next = if room > 0 { self.asks.try_recv().ok() } else { None };
                     looks = 0;
                 }
-                let Some(Open { what, since, work }) = open.pop_front() else { break };
-                match work.look() {
-                    None => looks = 0,
-                    Some(work) => {
-                        self.watch.tend(self.number, Some((&what, since)), &self.world);
-                        open.push_front(Open { what, since, work });
-                        looks += 1;
-                        match looks {
-                            ..SPINS => std::thread::yield_now(),
-                            _ => std::thread::sleep(LOOK),
-                        }
+                let before = open.len();
+                open = self.look(scope, &mut slots, open);
+                let Some(Open { what, since, .. }) = open.front() else { break };
+                if open.len() < before {
+                    looks = 0;
+                } else {
+                    self.watch.tend(self.number, Some((what, *since)), &self.world);
+                    looks += 1;
+                    match looks {
+                        ..SPINS => std::thread::yield_now(),
+                        _ => std::thread::sleep(LOOK),
                     }
                 }
-                if !open.iter().any(|open| matches!(open.work, Work::Sum(_)))
+                if !open.iter().any(|open| matches!(open.work, Work::Pieces(..) | Work::Sum(..)))
                     && let Some(start) = summing.take()
                 {
                     let time = start.elapsed().as_nanos() as u64;
@@ -151,6 +161,58 @@ impl Thread<'_> {
         });
     }
 
+    /// Answers what is done, in order, and begins the second halves of sums whose first halves are.
+    fn look<'a, 's>(
+        &self,
+        scope: &'s LocalScope<'a>,
+        slots: &mut Slots<'a>,
+        open: VecDeque<Open<'a, 's>>,
+    ) -> VecDeque<Open<'a, 's>> {
+        let mut left = VecDeque::new();
+        // Whether all sums before are in their second halves.
+        let mut in_order = true;
+        for Open { what, since, work } in open {
+            let is_front = left.is_empty();
+            let work = match work {
+                Work::Pieces(flight, len, to) if in_order => match flight.test_with_data() {
+                    Ok((_, pieces)) => Some(Work::Sum(self.second_half(scope, slots, pieces), len, to)),
+                    Err(flight) => Some(Work::Pieces(flight, len, to)),
+                },
+                Work::Sum(flight, len, to) if is_front => {
+                    answer(flight, len, to).map(|(flight, to)| Work::Sum(flight, len, to))
+                }
+                Work::WideSum(flight, to) if is_front => {
+                    answer(flight, usize::MAX, to).map(|(flight, to)| Work::WideSum(flight, to))
+                }
+                Work::Bytes(flight, to) if is_front => {
+                    answer(flight, usize::MAX, to).map(|(flight, to)| Work::Bytes(flight, to))
+                }
+                work => Some(work),
+            };
+            in_order &= !matches!(work, Some(Work::Pieces(..)));
+            left.extend(work.map(|work| Open { what, since, work }));
+        }
+        left
+    }
+
+    /// Sums the pieces of all ranks and hands the sum to them.
+    fn second_half<'a, 's>(
+        &self,
+        scope: &'s LocalScope<'a>,
+        slots: &mut Slots<'a>,
+        pieces: &[f32],
+    ) -> Flight<'a, 's, f32> {
+        let size = self.world.size() as usize;
+        let mut pieces = pieces.to_vec();
+        let len = pieces.len() / size;
+        if len > 0 {
+            sum_of(&mut pieces.chunks_exact_mut(len).collect::<Vec<_>>());
+        }
+        pieces.truncate(len);
+        let [own, all] = pair(&mut slots.floats, pieces, size);
+        self.second.immediate_all_gather_into(scope, &*own, all)
+    }
+
     fn start<'a, 's>(
         &mut self,
         scope: &'s LocalScope<'a>,
@@ -159,23 +221,25 @@ impl Thread<'_> {
     ) -> Open<'a, 's> {
         self.number += 1;
         let (world, size) = (&self.world, self.world.size() as usize);
-        let sum = SystemOperation::sum;
         let work = match ask {
-            Ask::Sum(values, to) => {
-                let [from, sums] = pair(&mut slots.floats, values, 1);
-                Work::Sum((world.immediate_all_reduce_into(scope, &*from, sums, sum()), to))
+            Ask::Sum(mut values, to) => {
+                let len = values.len();
+                values.resize(len.next_multiple_of(size), 0.0);
+                let [from, pieces] = pair(&mut slots.floats, values, 1);
+                Work::Pieces(world.immediate_all_to_all_into(scope, &*from, pieces), len, to)
             }
             Ask::WideSum(values, to) => {
                 let [from, sums] = pair(&mut slots.doubles, values, 1);
-                Work::WideSum((world.immediate_all_reduce_into(scope, &*from, sums, sum()), to))
+                let sum = SystemOperation::sum();
+                Work::WideSum(world.immediate_all_reduce_into(scope, &*from, sums, sum), to)
             }
             Ask::Gather(values, to) => {
                 let [from, all] = pair(&mut slots.bytes, values, size);
-                Work::Bytes((world.immediate_all_gather_into(scope, &*from, all), to))
+                Work::Bytes(world.immediate_all_gather_into(scope, &*from, all), to)
             }
             Ask::Broadcast(values, to) => {
                 let [own, _] = pair(&mut slots.bytes, values, 0);
-                Work::Bytes((world.process_at_rank(0).immediate_broadcast_into(scope, own), to))
+                Work::Bytes(world.process_at_rank(0).immediate_broadcast_into(scope, own), to)
             }
             Ask::Abort(exit) => world.abort(exit as i32),
             Ask::Leave => unreachable!("nothing is asked for together with the end"),
@@ -197,25 +261,19 @@ fn pair<'a, T: Clone + Default>(
     [from, to]
 }
 
-impl Work<'_, '_> {
-    /// Answers if it is done, else it comes back.
-    fn look(self) -> Option<Self> {
-        match self {
-            Work::Sum(going) => look(going).map(Work::Sum),
-            Work::WideSum(going) => look(going).map(Work::WideSum),
-            Work::Bytes(going) => look(going).map(Work::Bytes),
-        }
-    }
-}
-
-fn look<'a, 's, T: Clone>((request, to): Going<'a, 's, T>) -> Option<Going<'a, 's, T>> {
-    match request.test_with_data() {
+/// Answers with the first `len` values if they are there; else it comes back.
+fn answer<'a, 's, T: Clone>(
+    flight: Flight<'a, 's, T>,
+    len: usize,
+    to: Sender<Vec<T>>,
+) -> Option<(Flight<'a, 's, T>, Sender<Vec<T>>)> {
+    match flight.test_with_data() {
         Ok((_, values)) => {
             // Who has asked may be gone.
-            let _ = to.send(values.clone());
+            let _ = to.send(values[..len.min(values.len())].to_vec());
             None
         }
-        Err(request) => Some((request, to)),
+        Err(flight) => Some((flight, to)),
     }
 }
 
