@@ -44,6 +44,7 @@ use report::Running;
 pub use report::{EpochReport, Summary};
 use saving::Trouble;
 pub use saving::{OnSaveError, Saving};
+pub use sharing::agree;
 pub use start::{Start, other_classes};
 use state::{Origin, Position};
 
@@ -375,7 +376,9 @@ impl Run {
 
     /// A batch as the step takes it: its pictures mixed, its classes weighted.
     fn prepare(&self, mut batch: Batch, step: usize) -> Batch {
-        self.recipe.mix.apply(&mut batch, [self.recipe.seed, step as u64]);
+        let Recipe { micro_batch, seed, .. } = self.recipe;
+        let size = if micro_batch > 0 { micro_batch } else { batch.len() };
+        self.recipe.mix.apply(&mut batch, size, [seed, step as u64, self.part().first as u64]);
         if !self.factors.is_empty() {
             let factor = |label: u32| self.factors[label as usize];
             let weight = |i: usize| {
@@ -489,7 +492,11 @@ impl Run {
             preprocessing: self.metadata.preprocessing,
             dataset,
             side: self.engine.graph().img_size(),
-            batch_size: own.len(),
+            // Statistics are those of groups as they are trained.
+            batch_size: match self.recipe.micro_batch {
+                size @ 1.. if part == Part::Sample => size.min(own.len()),
+                _ => own.len(),
+            },
             drop_last: part != Part::Val,
             // All take part in every step.
             keep_empty: part == Part::Train && self.world.size() > 1,

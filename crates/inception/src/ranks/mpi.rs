@@ -332,7 +332,8 @@ impl Watch<'_> {
 
     /// Rank 0 asks all where they are, unless it has done so a moment ago.
     fn ask_all(&mut self, number: u64, waits: Option<(&str, Instant)>) {
-        if self.asked.is_some_and(|(when, _)| when.elapsed() < self.stall.max(DEAD)) {
+        let all = self.places.len() == self.side.size() as usize;
+        if self.asked.is_some_and(|(when, _)| !all || when.elapsed() < self.stall.max(DEAD)) {
             return;
         }
         self.places = BTreeMap::from([(0, Some(self.doing.place(number, waits)))]);

@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 use super::Run;
 use super::saving::Trouble;
 use super::state::{Origin, Position, Saved};
-use crate::data::Fingerprint;
+use crate::data::{Fingerprint, Splits};
 use crate::engine::{StepError, TrainState};
 use crate::exit::UsageError;
 use crate::ranks::World;
+use crate::recipe::Recipe;
 
 /// What has to be the same on all ranks.
 #[derive(Serialize, Deserialize)]
@@ -93,42 +94,48 @@ pub(super) fn trouble(world: &World, own: &Trouble, files: Vec<String>) -> Resul
     first.map(|first| (first, all)).ok_or_else(|| anyhow!("a step failed, and no rank says why"))
 }
 
+/// Refuses ranks of another version, recipe or data than rank 0.
+pub fn agree(world: &World, recipe: &Recipe, splits: &Splits) -> Result<()> {
+    if world.size() == 1 {
+        return Ok(());
+    }
+    let own = Same {
+        version: env!("CARGO_PKG_VERSION").into(),
+        recipe: recipe.dump(),
+        train: splits.train.fingerprint(),
+        val: splits.val.fingerprint(),
+    };
+    let all = world.gather("what is trained", serde_json::to_vec(&own)?)?;
+    let all = all.iter().map(|part| serde_json::from_slice(part)).collect::<Result<Vec<Same>, _>>()?;
+    let mut problems = Vec::new();
+    for (rank, (other, host)) in all.iter().zip(world.hosts()).enumerate().skip(1) {
+        let mut problem = |text: String| problems.push(format!("rank {rank} ({host}) {text}"));
+        if other.version != all[0].version {
+            problem(format!("is version {}, rank 0 is {}", other.version, all[0].version));
+        }
+        let mut lines = other.recipe.lines().zip(all[0].recipe.lines());
+        if let Some((there, here)) = lines.find(|(there, here)| there != here) {
+            problem(format!("has the recipe `{there}`, rank 0 has `{here}`"));
+        }
+        for (name, there, here) in
+            [("train", &other.train, &all[0].train), ("validation", &other.val, &all[0].val)]
+        {
+            if let Some(difference) = here.difference(there) {
+                problem(format!("has other {name} pictures than rank 0: {difference}"));
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(UsageError(format!("the ranks do not train the same: {}", problems.join("; "))).into()),
+    }
+}
+
 impl Run {
-    /// Refuses ranks of another version, recipe or data; then all have the weights of rank 0.
-    pub fn agree(&mut self) -> Result<()> {
+    /// All ranks have the weights of rank 0 from now on.
+    pub fn share_weights(&mut self) -> Result<()> {
         if self.world.size() == 1 {
             return Ok(());
-        }
-        let own = Same {
-            version: env!("CARGO_PKG_VERSION").into(),
-            recipe: self.recipe.dump(),
-            train: self.origin.train.clone(),
-            val: self.origin.val.clone(),
-        };
-        let all = self.world.gather("what is trained", serde_json::to_vec(&own)?)?;
-        let all = all.iter().map(|part| serde_json::from_slice(part)).collect::<Result<Vec<Same>, _>>()?;
-        let mut problems = Vec::new();
-        for (rank, (other, host)) in all.iter().zip(self.world.hosts()).enumerate().skip(1) {
-            let mut problem = |text: String| problems.push(format!("rank {rank} ({host}) {text}"));
-            if other.version != all[0].version {
-                problem(format!("is version {}, rank 0 is {}", other.version, all[0].version));
-            }
-            let lines = || other.recipe.lines().zip(all[0].recipe.lines());
-            if let Some((there, here)) = lines().find(|(there, here)| there != here) {
-                problem(format!("has the recipe `{there}`, rank 0 has `{here}`"));
-            }
-            for (name, there, here) in
-                [("train", &other.train, &all[0].train), ("validation", &other.val, &all[0].val)]
-            {
-                if let Some(difference) = here.difference(there) {
-                    problem(format!("has other {name} pictures than rank 0: {difference}"));
-                }
-            }
-        }
-        if !problems.is_empty() {
-            return Err(
-                UsageError(format!("the ranks do not train the same: {}", problems.join("; "))).into()
-            );
         }
         let own = self.engine.state();
         let weights = own.weights.clone().into_owned();

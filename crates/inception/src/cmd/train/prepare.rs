@@ -20,7 +20,7 @@ use crate::progress::say;
 use crate::ranks;
 use crate::recipe::Recipe;
 use crate::run_dir::{RunDir, environment, timestamp};
-use crate::train::{Job, Run, Start, other_classes, spec};
+use crate::train::{Job, Run, Start, agree, other_classes, spec};
 
 /// A run that is asked for.
 pub(in crate::cmd) struct Asked<'a> {
@@ -89,6 +89,7 @@ impl Asked<'_> {
                 None => largest_batch(&recipe, &graph, &device, keep, splits.train.samples.len())?,
             };
         }
+        agree(world, &recipe, &splits)?;
         let net = graph.spec().net.clone();
         let mut env = environment(device.isa.name(), device.pool.threads());
         env["data"] = json!(storage::absolute(&root).to_string_lossy());
@@ -135,7 +136,7 @@ impl Asked<'_> {
             saving,
         };
         let mut run = Run::from(job, folder, graph, start)?;
-        run.agree()?;
+        run.share_weights()?;
         if begun.is_some() {
             match run.resume(&env)? {
                 Some(step) => say(&format!("going on after step {step}, epoch {}", run.epochs().len() + 1)),

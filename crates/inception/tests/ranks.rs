@@ -1,0 +1,203 @@
+//! Several ranks under `mpirun`: the same training as one, and an end that says why. Needs Open MPI's `mpirun`.
+
+mod cli_support;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use cli_support::Place;
+
+const NET: [&str; 15] = [
+    "train",
+    "data",
+    "-m",
+    "inception_resnet_v1",
+    "--img-size",
+    "75",
+    "--width",
+    "0.05",
+    "-b",
+    "8",
+    "--micro-batch",
+    "2",
+    "--threads",
+    "1",
+    "--output=out",
+];
+
+/// `inception` with `args` as so many ranks in the folder of `place`.
+fn mpirun(place: &Place, ranks: usize, args: &[&str]) -> Command {
+    let mut command = launcher(place, ranks);
+    command.arg(env!("CARGO_BIN_EXE_inception")).args(args);
+    command
+}
+
+fn launcher(place: &Place, ranks: usize) -> Command {
+    let mut command = Command::new("mpirun");
+    // More ranks than cores, as whoever tests: all of that is no concern of a test.
+    command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
+    command.current_dir(place.dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] {
+        command.env(name, "1");
+    }
+    // Containers forbid reading another process's memory, and Open MPI says so.
+    command.env("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The process of rank `rank` among those of a launcher, once it has taken a step.
+fn rank_of(place: &Place, run: &str, launcher: &mut Child, rank: usize) -> String {
+    let log = place.path("out").join(run).join("log.jsonl");
+    while !fs::read_to_string(&log).is_ok_and(|log| log.contains("\"kind\":\"step\"")) {
+        if launcher.try_wait().unwrap().is_some() {
+            let mut said = String::new();
+            launcher.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("ended by itself: {said}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let is_it = |process: &Path| {
+        let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
+        let has = |bytes: Vec<u8>, part: &str| bytes.split(|&b| b == 0).any(|found| found == part.as_bytes());
+        has(read("environ"), &format!("OMPI_COMM_WORLD_RANK={rank}"))
+            && has(read("cmdline"), run)
+            && fs::read_link(process.join("cwd"))
+                .is_ok_and(|folder| folder == place.dir.path().canonicalize().unwrap())
+    };
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let found = processes.into_iter().find(|process| is_it(process)).expect("the rank runs");
+    found.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+fn signal(name: &str, process: &str) {
+    assert!(Command::new("kill").args([name, process]).status().unwrap().success());
+}
+
+/// Bytes of the weights and columns of the summary that no number of ranks may change.
+fn trained(place: &Place, run: &str) -> (Vec<u8>, Vec<String>) {
+    let folder = place.path("out").join(run);
+    let bytes = fs::read(folder.join("last.safetensors")).unwrap();
+    let head = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let summary = fs::read_to_string(folder.join("summary.csv")).unwrap();
+    let row = |line: &str| {
+        // Losses are sums of the ranks' sums: all but their last digits.
+        let short = |cell: &str| cell.parse::<f64>().map_or(cell.into(), |loss| format!("{loss:.5}"));
+        line.split(',').map(short).collect::<Vec<String>>().join(",")
+    };
+    (bytes[8 + head..].to_vec(), summary.lines().map(row).collect())
+}
+
+/// Fifty steps of 8 pictures in groups of 2: the weights of 1, 2 and 4 ranks have the same bits, with every kind of batch norm, with
+/// mixed pictures and a picture that cannot be read.
+#[test]
+fn one_two_and_four_ranks_train_the_same_network() {
+    let place = Place::with_pictures();
+    let more: [(&str, &[&str]); 3] = [
+        ("plain", &["--epochs", "50"]),
+        ("mixed", &["--epochs", "6", "--set", "mix.mixup=0.4", "--set", "class_weights=balanced"]),
+        ("again", &["--epochs", "6", "--set", "batch_norm=recalibrate"]),
+    ];
+    for (name, more) in more {
+        let run = |ranks: usize| {
+            let run = format!("{name}-{ranks}");
+            let args = [&NET[..], more, &["--experiment", &run]].concat();
+            let output = mpirun(&place, ranks, &args).output().unwrap();
+            assert!(output.status.success(), "{}", text(&output));
+            assert_eq!(text(&output).matches("best top-1 error").count(), 1, "rank 0 talks alone");
+            trained(&place, &run)
+        };
+        let one = run(1);
+        for ranks in [2, 4] {
+            assert!(run(ranks) == one, "{name}: {ranks} ranks");
+        }
+    }
+}
+
+#[test]
+fn a_signal_to_one_rank_saves_all_and_another_number_goes_on() {
+    let place = Place::with_pictures();
+    let args = [&NET[..], &["--epochs", "40", "--log-interval", "1", "--experiment"]].concat();
+    let whole = [&args[..], &["whole"]].concat();
+    assert!(mpirun(&place, 1, &whole).output().unwrap().status.success());
+    let stopped = [&args[..], &["stopped"]].concat();
+    let mut child = mpirun(&place, 2, &stopped).spawn().unwrap();
+    signal("-TERM", &rank_of(&place, "stopped", &mut child, 1));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", text(&output));
+    assert!(text(&output).contains("inception train --resume out/stopped"), "{}", text(&output));
+    let output = mpirun(&place, 4, &["train", "--resume", "out/stopped"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(trained(&place, "stopped") == trained(&place, "whole"), "the same end, bit by bit");
+}
+
+#[test]
+fn a_rank_that_dies_ends_all_and_the_run_goes_on() {
+    let place = Place::with_pictures();
+    let args = [&NET[..], &["--epochs", "4000", "--log-interval", "1", "--experiment", "dies"]].concat();
+    let mut child = mpirun(&place, 2, &args).spawn().unwrap();
+    signal("-KILL", &rank_of(&place, "dies", &mut child, 1));
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert!(text(&output).contains("rank 1") && text(&output).contains("signal 9"), "{}", text(&output));
+}
+
+/// A rank that stands still without dying is found, named, and ends all.
+#[test]
+fn a_rank_that_does_not_answer_is_named_and_ends_all() {
+    let place = Place::with_pictures();
+    let more = ["--epochs", "4000", "--log-interval", "1", "--stall-timeout", "1", "--experiment", "still"];
+    let mut child = mpirun(&place, 2, &[&NET[..], &more].concat()).spawn().unwrap();
+    signal("-STOP", &rank_of(&place, "still", &mut child, 1));
+    let output = child.wait_with_output().unwrap();
+    let text = text(&output);
+    assert!(!output.status.success());
+    let parts = ["no progress; where the ranks are", "in `", "): does not answer", "no answer from rank 1"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+}
+
+#[test]
+fn ranks_that_do_not_train_the_same_are_refused() {
+    let place = Place::with_pictures();
+    let other = place.path("other");
+    for split in ["train", "val"] {
+        for class in ["ant", "bee"] {
+            let from = place.path("data").join(split).join(class);
+            let to = other.join("data").join(split).join(class);
+            fs::create_dir_all(&to).unwrap();
+            for file in fs::read_dir(from).unwrap() {
+                let file = file.unwrap().path();
+                fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    fs::remove_file(other.join("data/train/bee/0.png")).unwrap();
+    let program = env!("CARGO_BIN_EXE_inception");
+    let run = |second: &[&str], folder: &str| {
+        let args =
+            [&NET[..], &["--epochs", "1", "--set", "batch_size=4", "--experiment", "refused"]].concat();
+        let mut command = launcher(&place, 1);
+        command
+            .arg(program)
+            .args(&args)
+            .args([":", "-n", "1", "-wdir", folder, program])
+            .args(&args)
+            .args(second);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        text(&output)
+    };
+    let found = run(&[], "other");
+    assert!(found.contains("rank 1") && found.contains("has other train pictures than rank 0"), "{found}");
+    let found = run(&["--lr", "0.5"], ".");
+    assert!(found.contains("has the recipe `lr = 0.5`"), "{found}");
+    assert!(!place.path("out/refused/last.safetensors").exists());
+    let output = mpirun(&place, 4, &[&NET[..], &["--set", "batch_size=3"]].concat()).output().unwrap();
+    assert!(text(&output).contains("needs a picture of every batch"), "{}", text(&output));
+}
