@@ -60,7 +60,7 @@ pub struct StepOptions {
     /// Pictures that are computed at a time; the whole batch where `None`. Their gradients add up to the batch's, with less
     /// memory; batch norm sees each group by itself, and the running statistics follow the mean over the groups.
     pub micro_batch: Option<NonZeroUsize>,
-    /// Whether batch norm sees the pictures of all who take the step together, of each the whole part: `micro_batch` has no effect.
+    /// Whether batch norm sees the pictures of all who take the step together, of each the whole part: `micro_batch` has no effect then.
     pub sync_norm: bool,
 }
 

@@ -105,7 +105,7 @@ mod tests {
         let found = evaluate(2, predict, batches).expect("no batch fails");
         assert_eq!((found.metrics.top1_errors(), found.mistakes.len()), (39, WORST));
         // The same from parts.
-        let part = |k| evaluate(2, predict, [Ok::<_, ()>(batch(10 * k))]).expect("no batch fails");
+        let part = |k: usize| evaluate(2, predict, [Ok::<_, ()>(batch(10 * k))]).expect("no batch fails");
         let mut joined = part(0);
         (1..4).for_each(|k| joined.join(&part(k)));
         assert_eq!(joined.mistakes, found.mistakes);

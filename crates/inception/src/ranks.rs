@@ -51,12 +51,14 @@ struct Link {
 }
 
 /// What is asked for, and what it is called.
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "read by the thread that calls MPI"))]
 struct Named {
     what: String,
     ask: Ask,
 }
 
 /// What is asked of all ranks; the answer comes through the channel.
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "read by the thread that calls MPI"))]
 enum Ask {
     Sum(Vec<f32>, Sender<Vec<f32>>),
     WideSum(Vec<f64>, Sender<Vec<f64>>),
@@ -108,7 +110,17 @@ pub const STALL_TIMEOUT: NonZeroU64 = NonZeroU64::new(30).unwrap();
 pub fn join(stall: Duration) -> Result<&'static World> {
     if WORLD.get().is_none() {
         let world = match launched() {
-            Some(size) if size > 1 => connect(stall)?,
+            Some(size) if size > 1 => {
+                let world = connect(stall)?;
+                if world.size != size {
+                    let text = format!(
+                        "{size} ranks were started and this build's MPI sees {}: use the mpirun of the MPI that it was built with",
+                        world.size
+                    );
+                    return Err(UsageError(text).into());
+                }
+                world
+            }
             _ => World { rank: 0, size: 1, hosts: Vec::new(), link: None },
         };
         let _ = WORLD.set(world);
@@ -142,11 +154,13 @@ fn connect(stall: Duration) -> Result<World> {
             .name("mpi".into())
             .spawn(move || mpi::serve(receiver, ready, &doing, &clock, stall))?
     };
-    let [rank, size] = begun.recv().map_err(|_| anyhow!("MPI did not start"))?.map_err(UsageError)?;
+    let [rank, size] = begun
+        .recv()
+        .map_err(|_| anyhow!("MPI did not start: does `mpirun -n 2 hostname` work here?"))?
+        .map_err(UsageError)?;
     let link = Link { asks, thread: Mutex::new(Some(thread)), doing, begun: Mutex::default(), clock };
     let mut world = World { rank, size, hosts: Vec::new(), link: Some(link) };
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let hosts = world.gather("hosts", host.into_bytes())?;
+    let hosts = world.gather("hosts", host_name().into_bytes())?;
     world.hosts = hosts.into_iter().map(|host| String::from_utf8_lossy(&host).into_owned()).collect();
     if let Some(link) = &world.link {
         link.doing.set_hosts(&world.hosts);
@@ -164,12 +178,31 @@ pub fn fail(message: &str) {
     say_error(&format!("{name}: {message}"));
 }
 
+/// What this machine is called.
+fn host_name() -> String {
+    #[cfg(unix)]
+    return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    return "unnamed".into();
+}
+
+/// Refuses several ranks for `command`, which has no use for them.
+pub fn alone(command: &str) -> Result<(), UsageError> {
+    match launched() {
+        Some(size) if size > 1 => {
+            Err(UsageError(format!("{command} runs on one rank: start it without mpirun")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Leaves the other ranks at the end of a command; a failure of this one ends all.
 pub fn leave(exit: Exit) {
     let Some(link) = WORLD.get().and_then(|world| world.link.as_ref()) else { return };
     if !matches!(exit, Exit::Done | Exit::Stopped) {
         let _ = link.asks.send(Named { what: "end".into(), ask: Ask::Abort(exit) });
     }
+    world().doing(|| "end".into());
     world().barrier("end");
     let _ = link.asks.send(Named { what: String::new(), ask: Ask::Leave });
     if let Some(thread) = lock(&link.thread).take() {
@@ -220,8 +253,9 @@ impl World {
         let lengths = link.ask(what, |to| Ask::WideSum(lengths, to))?;
         let longest = lengths.iter().fold(0.0f64, |a, &b| a.max(b)) as usize;
         let mut parts: Vec<Vec<u8>> = vec![Vec::new(); self.size];
-        for start in (0..longest).step_by((CHUNK / self.size).max(1)) {
-            let len = (CHUNK / self.size).max(1).min(longest - start);
+        let chunk = (CHUNK / self.size).max(1);
+        for start in (0..longest).step_by(chunk) {
+            let len = chunk.min(longest - start);
             let mut own = bytes[start.min(bytes.len())..(start + len).min(bytes.len())].to_vec();
             own.resize(len, 0);
             let all = link.ask(what, |to| Ask::Gather(own, to))?;
@@ -254,7 +288,8 @@ impl World {
 
     /// Waits until all ranks have come.
     fn barrier(&self, what: &str) {
-        self.sum(what, &mut []);
+        // Of something, for a sum of nothing waits for nobody.
+        self.sum(what, &mut [0.0]);
     }
 
     /// Whether the others are there.
@@ -278,7 +313,7 @@ impl World {
     }
 }
 
-const LOST: &str = "the thread that calls MPI has ended";
+const LOST: &str = "MPI is not there any more: start the command again with --resume";
 
 impl Link {
     fn send<T>(&self, what: &str, ask: impl FnOnce(Sender<T>) -> Ask) -> Receiver<T> {

@@ -247,6 +247,11 @@ impl Recipe {
                 self.micro_batch
             );
         }
+        if self.sync_norm && (self.micro_batch > 0 || self.batch_norm == NormMode::Recalibrate) {
+            bail!(
+                "sync_norm is true: batch norm sees whole batches, so that micro_batch has to be 0, and batch_norm not \"recalibrate\""
+            );
+        }
         for (key, [low, high]) in [("train.scale", self.train.scale), ("train.ratio", self.train.ratio)] {
             if low > high {
                 bail!("{key} is [{low}, {high}]: expected a smallest and a largest value");

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use inception_cpu::Device;
 use inception_graph::{Graph, Spec, build};
+use serde_json::json;
 
 use crate::checkpoint::Metadata;
 use crate::data::{Batch, Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
@@ -250,6 +251,7 @@ impl Run {
         if self.at.step == 0 {
             self.save_state()?;
         }
+        let exchange = self.world.exchange();
         let seconds = loop {
             let start = Instant::now();
             match self.steps_of_epoch(start)? {
@@ -258,11 +260,16 @@ impl Run {
                 Trained::RolledBack => {}
             }
         };
+        let exchange = self.world.exchange().since(exchange);
         let start = Instant::now();
         let lr = self.lr(self.at.step.saturating_sub(1));
         self.recalibrate()?;
         let Some(found) = self.validate(Use::Average)? else { return self.stop() };
-        let Some(watched) = self.watched()? else { return self.stop() };
+        let Some(mut watched) = self.watched()? else { return self.stop() };
+        if let Some(hidden) = exchange.hidden() {
+            let [seconds, waited] = [exchange.in_flight, exchange.waited].map(|time| time.as_secs_f64());
+            watched.insert("sums".into(), json!({ "seconds": seconds, "waited": waited, "hidden": hidden }));
+        }
         self.at.seconds += start.elapsed().as_secs_f64();
         let report = EpochReport::new(
             self.at.epochs.len() + 1,
@@ -293,11 +300,13 @@ impl Run {
     fn steps_of_epoch(&mut self, start: Instant) -> Result<Trained> {
         let mut batches = self.batches(Part::Train);
         let (begun, used) = (self.at.running.count, self.at.used);
-        let (mut now, mut judging) = (start, Duration::ZERO);
+        let (mut now, mut judging, mut judged) = (start, Duration::ZERO, None);
         loop {
             self.world.doing(|| format!("reading pictures for step {}", self.at.step + 1));
             let Some(batch) = batches.next() else { break };
-            if self.is_judged_midway() {
+            // Once, though a batch without pictures is no step.
+            if self.is_judged_midway() && judged != Some(self.at.step) {
+                judged = Some(self.at.step);
                 let Some(time) = self.judge_midway()? else {
                     self.stop()?;
                     return Ok(Trained::Stopped);
@@ -344,7 +353,7 @@ impl Run {
             let flags = [interrupt::asked(), self.world.leads() && self.is_state_due()];
             let [asked, is_due] = self.world.any("signals", flags)?;
             if asked || is_due {
-                self.note_skipped(batches.skipped());
+                self.note_skipped(batches.skipped())?;
                 if asked {
                     self.stop()?;
                     return Ok(Trained::Stopped);
@@ -352,7 +361,7 @@ impl Run {
                 self.save_state()?;
             }
         }
-        self.note_skipped(batches.skipped());
+        self.note_skipped(batches.skipped())?;
         self.at.used = used + self.of_all(batches.position());
         Ok(Trained::All)
     }

@@ -22,9 +22,9 @@ impl Trainer {
         let weights = self.average.take().map(|average| replace(&mut self.weights, average));
         let mut found = self.measure(batches);
         if let (Ok((sums, pictures)), Some(peers)) = (&mut found, peers) {
-            let moving = self.nodes.iter().zip(&self.learning.fixed_norms).filter(|(_, fixed)| !**fixed);
             let mut flat = vec![*pictures];
-            for (sums, (kept, _)) in sums.iter_mut().zip(moving) {
+            let nodes = self.nodes.iter().zip(&self.learning.fixed_norms);
+            for (sums, (kept, _)) in sums.iter_mut().zip(nodes).filter(|(_, (_, fixed))| !**fixed) {
                 sums.resize(kept.norm.mean.len(), [0.0; 2]);
                 flat.extend(sums.iter().flatten());
             }

@@ -132,8 +132,8 @@ impl Trainer {
             }
         };
         let mut exchange = peers.map(|peers| self.exchange(peers));
-        if count == 0 {
-            self.take_part_without_pictures(norms);
+        if let Some(exchange) = exchange.as_mut().filter(|_| count == 0) {
+            self.step_without_pictures(norms, exchange);
         }
         let (mut loss, mut failed) = (Loss::default(), None);
         let groups = count.div_ceil(size);
@@ -228,20 +228,24 @@ impl Trainer {
         Exchange { peers, buckets, bucket_of, missing, begun: 0 }
     }
 
-    /// No gradient and no statistics, and no part in the norms that others see.
-    fn take_part_without_pictures(&mut self, norms: Option<&dyn Peers>) {
+    /// No gradient, no statistics, and no pictures in the norms that others see: the same sums in the same order as with pictures.
+    fn step_without_pictures(&mut self, norms: Option<&dyn Peers>, exchange: &mut Exchange) {
         self.grad.data.fill(0.0);
         for kept in &mut self.nodes {
             kept.mean.fill(0.0);
             kept.variance.fill(0.0);
         }
         self.show_no_moments(norms);
-        let Some(peers) = norms else { return };
         let program = self.program(1);
-        let fixed = &self.learning.fixed_norms;
-        for step in program.steps.iter().filter(|step| step.work == Work::NormGrad && !fixed[step.id.0]) {
-            let mut none = vec![0.0; 2 * self.graph.node(step.id).shape.c];
-            peers.sum(&self.graph.node(step.id).name, &mut none);
+        for step in &program.steps[program.forward()..] {
+            let node = self.graph.node(step.id);
+            match (step.work, norms) {
+                (Work::NormGrad, Some(peers)) if !self.learning.fixed_norms[step.id.0] => {
+                    peers.sum(&node.name, &mut vec![0.0; 2 * node.shape.c]);
+                }
+                (Work::Backward, _) => exchange.done(step.id, &self.grad, &[]),
+                _ => {}
+            }
         }
     }
 
@@ -259,7 +263,8 @@ impl Trainer {
 
     /// Gradient, statistics and totals become those of all.
     fn sum_up(&mut self, exchange: &Exchange, own: Totals) -> Result<Totals, StepError> {
-        let high = own.loss.sum as f32;
+        // Of few enough digits that their sum is exact.
+        let high = (own.loss.sum * 1024.0).round() as f32 / 1024.0;
         let low = (own.loss.sum - f64::from(high)) as f32;
         let mut values = Vec::new();
         for kept in &mut self.nodes {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use inception_graph::{Spec, build};
@@ -98,10 +97,7 @@ pub fn run(args: CompareArgs) -> Result<Exit> {
 
 fn train(args: &CompareArgs) -> Result<Exit> {
     args.run.progress.begin();
-    if ranks::join(Duration::from_secs(ranks::STALL_TIMEOUT.get()))?.size() > 1 {
-        let text = "compare runs on one rank: start it without mpirun, or train its runs one by one";
-        return Err(UsageError(text.into()).into());
-    }
+    ranks::alone("compare")?;
     let data = args.data.as_deref().ok_or_else(|| UsageError("no DATA".into()))?;
     let arms = arms(&args.models, &args.vary);
     if let Some(twice) = (1..arms.len()).find(|&i| arms[..i].contains(&arms[i])) {

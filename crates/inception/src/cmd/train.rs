@@ -98,6 +98,9 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         None => Recipe::load(&recipe_name, &sets),
     };
     let recipe = recipe.map_err(|e| UsageError(format!("{e:#}")))?;
+    if args.dump_config && !ranks::world().leads() {
+        return Ok(Exit::Done);
+    }
     if args.dump_config {
         std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
         return Ok(Exit::Done);
@@ -114,7 +117,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         begun,
     };
     let (mut run, root) = asked.prepare()?;
-    if args.save_images {
+    if args.save_images && ranks::world().leads() {
         run.save_images()?;
     }
     let folder = run.folder().to_path_buf();
@@ -128,6 +131,14 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         return Ok(Exit::Stopped);
     }
     let summary = run.finish()?;
+    let exchange = ranks::world().exchange();
+    if let Some(hidden) = exchange.hidden() {
+        say(&format!(
+            "gradients were summed for {:.1} s, {:.0} % of it while other work went on",
+            exchange.in_flight.as_secs_f64(),
+            100.0 * hidden
+        ));
+    }
     let best = &summary.epochs[summary.best_epoch - 1];
     say(&format!(
         "best top-1 error {:.2} % at epoch {} of {}, {} in all\n\ninception eval -w {} {}",

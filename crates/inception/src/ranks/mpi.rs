@@ -4,8 +4,8 @@
 //! ask ─▶ window: collectives are started as they are asked for and answered in that order, until none is on its way ─▶ next
 //! sum     all to all: each rank has its piece of every rank's vector ─▶ it sums them ─▶ all gather: the pieces of the sum
 //! ```
-//! Who sums and in which order is thus known, whatever MPI there is: the same ranks give the same bits, and as [`inception_cpu::sum_of`] has
-//! the order of a batch's groups, so do 1, 2, 4, … ranks.
+//! Who sums gradients and in which order is thus known, whatever MPI there is: the same ranks give the same bits, and as
+//! [`inception_cpu::sum_of`] has the order of a batch's groups, so do 1, 2, 4, … ranks. Wide sums, of statistics, are MPI's own.
 //!
 //! It alone calls MPI, which therefore need not know of threads. While something is on its way it looks again and again, for many an MPI
 //! makes progress only then, and sleeps a little between two looks, for the network's threads want the core.
@@ -26,10 +26,11 @@ use mpi::traits::{Communicator, CommunicatorCollectives, Destination, MatchedRec
 
 use super::stall::{DEAD, Doing, PATIENCE, Place, report};
 use super::{Ask, Clock, Named};
-use crate::progress::say_error;
+use crate::progress::terminal::leave_screen;
+use crate::progress::{say, say_error};
 
 /// Collectives of a kind that one window can hold; more wait for the next.
-const SLOTS: usize = 1024;
+const SLOTS: usize = 256;
 
 /// Time between two looks at what is on its way, and at what others ask while nothing is.
 const LOOK: Duration = Duration::from_micros(50);
@@ -137,6 +138,12 @@ impl Thread<'_> {
                 }
                 let before = open.len();
                 open = self.look(scope, &mut slots, open);
+                if !open.iter().any(|open| matches!(open.work, Work::Pieces(..) | Work::Sum(..)))
+                    && let Some(start) = summing.take()
+                {
+                    let time = start.elapsed().as_nanos() as u64;
+                    self.clock.in_flight.fetch_add(time, Ordering::Relaxed);
+                }
                 let Some(Open { what, since, .. }) = open.front() else { break };
                 if open.len() < before {
                     looks = 0;
@@ -147,12 +154,6 @@ impl Thread<'_> {
                         ..SPINS => std::thread::yield_now(),
                         _ => std::thread::sleep(LOOK),
                     }
-                }
-                if !open.iter().any(|open| matches!(open.work, Work::Pieces(..) | Work::Sum(..)))
-                    && let Some(start) = summing.take()
-                {
-                    let time = start.elapsed().as_nanos() as u64;
-                    self.clock.in_flight.fetch_add(time, Ordering::Relaxed);
                 }
                 if room > 0 {
                     next = self.asks.try_recv().ok();
@@ -296,6 +297,10 @@ impl Watch<'_> {
         while let Some(message) = self.side.any_process().immediate_matched_probe() {
             let (text, status) = message.matched_receive_vec::<u8>();
             match status.tag() {
+                NOTE if self.is_asking() => {
+                    // A sign of life; what it says now is what it said a moment ago, or would say.
+                    self.side.process_at_rank(status.source_rank()).send_with_tag(&[0u8][..], QUESTION);
+                }
                 NOTE => self.ask_all(number, waits),
                 QUESTION => {
                     self.noted = self.noted.map(|(noted, when, _)| (noted, when, true));
@@ -314,7 +319,12 @@ impl Watch<'_> {
             });
             match noted {
                 Some((_, when, false)) if rank != 0 && when.elapsed() >= DEAD => {
-                    say_error("no progress, and rank 0 does not answer: ending all ranks");
+                    let host = self.doing.hosts().get(rank as usize).cloned().unwrap_or_default();
+                    leave_screen();
+                    say_error(&format!(
+                        "rank {rank} ({host}): rank 0 has not answered for {} s: ending all ranks; start the command again with --resume",
+                        DEAD.as_secs()
+                    ));
                     world.abort(1);
                 }
                 Some(_) => {}
@@ -330,10 +340,15 @@ impl Watch<'_> {
         self.tell(number, waits, world);
     }
 
+    /// Whether rank 0 has asked all a moment ago, or waits for an answer.
+    fn is_asking(&self) -> bool {
+        let all = self.places.len() == self.side.size() as usize;
+        self.asked.is_some_and(|(when, _)| !all || when.elapsed() < self.stall.max(DEAD))
+    }
+
     /// Rank 0 asks all where they are, unless it has done so a moment ago.
     fn ask_all(&mut self, number: u64, waits: Option<(&str, Instant)>) {
-        let all = self.places.len() == self.side.size() as usize;
-        if self.asked.is_some_and(|(when, _)| !all || when.elapsed() < self.stall.max(DEAD)) {
+        if self.is_asking() {
             return;
         }
         self.places = BTreeMap::from([(0, Some(self.doing.place(number, waits)))]);
@@ -352,14 +367,15 @@ impl Watch<'_> {
             let mut places = self.places.clone();
             (0..size).for_each(|rank| _ = places.entry(rank).or_insert(None));
             places.insert(0, Some(self.doing.place(number, waits)));
-            say_error(&report(&places, &self.doing.hosts()));
+            say(&report(&places, &self.doing.hosts()));
             self.asked = Some((when, true));
         }
         if !all && when.elapsed() >= DEAD {
             let missing = (0..size).filter(|rank| !self.places.contains_key(rank));
             let missing: Vec<String> = missing.map(|rank| rank.to_string()).collect();
+            leave_screen();
             say_error(&format!(
-                "no answer from rank {} for {} s: ending all ranks; --resume auto goes on from the last state",
+                "no answer from rank {} for {} s: ending all ranks; start the command again with --resume to go on from the last state",
                 missing.join(", "),
                 DEAD.as_secs()
             ));

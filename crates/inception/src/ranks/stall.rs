@@ -4,6 +4,8 @@
 //! a rank waits too long ─ note ─▶ rank 0 ─ question ─▶ all ─ place ─▶ rank 0 ─▶ report; the end where one does not answer
 //! ```
 
+#![cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "of the thread that calls MPI"))]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};

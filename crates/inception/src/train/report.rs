@@ -250,10 +250,19 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) {
-        let new: Vec<Skipped> = skipped.iter().filter(|s| !self.at.skipped.contains(s)).cloned().collect();
+    /// Remembers the pictures that were left out, those of all ranks.
+    pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
+        let mut new: Vec<Skipped> =
+            skipped.iter().filter(|s| !self.at.skipped.contains(s)).cloned().collect();
+        if self.world.size() > 1 {
+            let all = self.world.gather("pictures left out", serde_json::to_vec(&new)?)?;
+            let all = all.iter().map(|part| serde_json::from_slice::<Vec<Skipped>>(part));
+            new = all.collect::<Result<Vec<_>, _>>()?.concat();
+            new.retain(|skipped| !self.at.skipped.contains(skipped));
+        }
         new.iter().for_each(|s| self.progress.line(&format!("left out: {}: {}", s.name, s.reason)));
         self.at.skipped.extend(new);
+        Ok(())
     }
 
     /// Ends the run: the number of pictures left out goes to the log, and all that is known comes back.

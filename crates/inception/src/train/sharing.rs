@@ -21,6 +21,7 @@ use crate::recipe::Recipe;
 struct Same {
     version: String,
     recipe: String,
+    isa: String,
     train: Fingerprint,
     val: Fingerprint,
 }
@@ -37,6 +38,11 @@ struct Head {
 
 /// The state that rank 0 has `found`, for a network with the parameters of `like`, on all ranks.
 pub(super) fn state(world: &World, found: Option<Saved>, like: &Weights) -> Result<Saved> {
+    // Nobody else needs it.
+    let found = match found {
+        Some(found) if world.size() == 1 => return Ok(found),
+        found => found,
+    };
     let mut head = Vec::new();
     if let Some(Saved { state, position, origin }) = &found {
         let (position, origin) = (position.clone(), origin.clone());
@@ -91,17 +97,20 @@ pub(super) fn trouble(world: &World, own: &Trouble, files: Vec<String>) -> Resul
         first = first.or(text.map(name));
         all.extend(files);
     }
-    first.map(|first| (first, all)).ok_or_else(|| anyhow!("a step failed, and no rank says why"))
+    first
+        .map(|first| (first, all))
+        .ok_or_else(|| anyhow!("a step failed, and no rank says why: please report it"))
 }
 
 /// Refuses ranks of another version, recipe or data than rank 0.
-pub fn agree(world: &World, recipe: &Recipe, splits: &Splits) -> Result<()> {
+pub fn agree(world: &World, recipe: &Recipe, isa: &str, splits: &Splits) -> Result<()> {
     if world.size() == 1 {
         return Ok(());
     }
     let own = Same {
         version: env!("CARGO_PKG_VERSION").into(),
         recipe: recipe.dump(),
+        isa: isa.into(),
         train: splits.train.fingerprint(),
         val: splits.val.fingerprint(),
     };
@@ -112,6 +121,12 @@ pub fn agree(world: &World, recipe: &Recipe, splits: &Splits) -> Result<()> {
         let mut problem = |text: String| problems.push(format!("rank {rank} ({host}) {text}"));
         if other.version != all[0].version {
             problem(format!("is version {}, rank 0 is {}", other.version, all[0].version));
+        }
+        if other.isa != all[0].isa {
+            problem(format!(
+                "computes with {}, rank 0 with {}, which round otherwise: set INCEPTION_ISA to one that all have",
+                other.isa, all[0].isa
+            ));
         }
         let mut lines = other.recipe.lines().zip(all[0].recipe.lines());
         if let Some((there, here)) = lines.find(|(there, here)| there != here) {
@@ -151,14 +166,16 @@ impl Run {
             return Ok(());
         }
         let mut hash = Sha256::new();
-        self.engine.state().weights.data.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        let state = self.engine.state();
+        let average = state.average.iter().flat_map(|average| &average.data);
+        state.weights.data.iter().chain(average).for_each(|value| hash.update(value.to_le_bytes()));
         let all = self.world.gather("digest of the weights", hash.finalize().to_vec())?;
         let others = (0..all.len()).filter(|&rank| all[rank] != all[0]);
         let others: Vec<String> =
             others.map(|rank| format!("{rank} ({})", self.world.hosts()[rank])).collect();
         if !others.is_empty() {
             bail!(
-                "the weights of rank {} are not those of rank 0: do these machines compute alike? Give all the same INCEPTION_ISA, and go on with --resume auto",
+                "the weights of rank {} are not those of rank 0: these machines compute otherwise; train on machines of one kind, from the last state with --resume",
                 others.join(", ")
             );
         }

@@ -80,7 +80,7 @@ impl Run {
             if stopped { None } else { batches.next() }
         });
         let found = evaluate(classes, |batch| self.engine.predict(batch, which), until_stopped)?;
-        self.note_skipped(batches.skipped());
+        self.note_skipped(batches.skipped())?;
         let [stopped] = self.world.any("signals", [stopped])?;
         if stopped {
             return Ok(None);
@@ -101,7 +101,7 @@ impl Run {
             let Some(found) = self.validate(Use::Current)? else { return Ok(None) };
             watched.extend(judged(&found.metrics, "raw"));
         }
-        if self.recipe.watch.activations {
+        if self.recipe.watch.activations && self.world.leads() {
             watched.insert("activations".into(), json!(self.activations()?));
         }
         Ok(Some(watched))

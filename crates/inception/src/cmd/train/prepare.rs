@@ -89,7 +89,7 @@ impl Asked<'_> {
                 None => largest_batch(&recipe, &graph, &device, keep, splits.train.samples.len())?,
             };
         }
-        agree(world, &recipe, &splits)?;
+        agree(world, &recipe, device.isa.name(), &splits)?;
         let net = graph.spec().net.clone();
         let mut env = environment(device.isa.name(), device.pool.threads());
         env["data"] = json!(storage::absolute(&root).to_string_lossy());
