@@ -73,8 +73,8 @@ impl Peers for Thread {
     }
 }
 
-fn graph() -> Graph {
-    build(&Spec::new("inception_resnet_v1").img_size(SIDE).width(0.1).classes(5)).expect("valid")
+fn graph(width: f64) -> Graph {
+    build(&Spec::new("inception_resnet_v1").img_size(SIDE).width(width).classes(5)).expect("valid")
 }
 
 fn options(micro_batch: usize, sync_norm: bool, step: u64) -> StepOptions {
@@ -106,6 +106,8 @@ fn pixels(n: usize, step: u64) -> Vec<f32> {
 /// What ranks do: `batch` pictures a step, of which each takes as many as the others.
 #[derive(Clone)]
 struct Job {
+    /// Of the network; the gradient of a wide one is summed in several parts.
+    width: f64,
     ranks: usize,
     batch: usize,
     micro_batch: usize,
@@ -119,6 +121,7 @@ struct Job {
 }
 
 const JOB: Job = Job {
+    width: 0.1,
     ranks: 1,
     batch: 16,
     micro_batch: 4,
@@ -140,7 +143,7 @@ fn train(job: &Job) -> Vec<Ended> {
         let (job, table) = (job.clone(), table.clone());
         let own = job.batch / job.ranks;
         move || {
-            let graph = graph();
+            let graph = graph(job.width);
             let device = Device::new(Some(1)).expect("a device");
             let mut trainer = Trainer::with(&graph, Weights::init(&graph, 1), &device, job.keep);
             if job.frozen {
@@ -239,6 +242,8 @@ fn pictures_that_are_missing_are_missing_for_all() {
     }
     let whole = Job { micro_batch: 0, batch: 8, readable: 4, ..JOB };
     assert_alike(&whole, &Job { ranks: 2, sync_norm: true, ..whole.clone() }, NORMS);
+    let wide = Job { width: 0.3, batch: 4, readable: 2, ..whole };
+    assert_alike(&wide, &Job { ranks: 2, sync_norm: true, ..wide.clone() }, NORMS);
     for sync_norm in [false, true] {
         let none = train(&Job { ranks: 2, readable: 0, batch: 8, sync_norm, ..JOB });
         assert!(none.iter().all(|(.., last)| *last == Err(StepError::Empty)));
@@ -253,7 +258,7 @@ fn an_error_of_one_ends_the_step_of_all_and_nothing_changes() {
         let found = train(&Job { broken: Some(6), ..job.clone() });
         let errors: Vec<_> = found.iter().map(|(.., last)| last.clone().expect_err("not finite")).collect();
         let StepError::NotFinite { node, what } = &errors[1] else { panic!("{errors:?}") };
-        assert_eq!((node.as_str(), *what), (graph().nodes()[1].name.as_str(), "activation"));
+        assert_eq!((node.as_str(), *what), (graph(JOB.width).nodes()[1].name.as_str(), "activation"));
         // Who sees the same norms has no finite value, either.
         assert!(sync_norm || errors[0] == StepError::Elsewhere, "{errors:?}");
         assert!(found[0].0 == found[1].0 && found[0].0.iter().all(|value| value.is_finite()));
