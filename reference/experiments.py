@@ -1,8 +1,10 @@
 """Tables and figures of the experiments in docs/experiments, put into docs/results.md.
 
 Run by hand, after `inception compare --redraw docs/experiments/NAME`:
-  python reference/experiments.py
+  python reference/experiments.py --render
 """
+import argparse
+
 import bench_peers
 
 FOLDER = bench_peers.ROOT / "docs/experiments"
@@ -28,5 +30,8 @@ def section(name):
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--render", action="store_true", required=True)
+    parser.parse_args()
     for name in FIGURES:
         bench_peers.insert(bench_peers.RESULTS, name, "experiments.py", section(name))
