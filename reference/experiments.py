@@ -1,8 +1,10 @@
 """Tables and figures of the experiments in docs/experiments, put into docs/results.md.
 
 Run by hand, after `inception compare --redraw docs/experiments/NAME`:
-  python reference/experiments.py
+  python reference/experiments.py --render
 """
+import argparse
+
 import bench_peers
 
 FOLDER = bench_peers.ROOT / "docs/experiments"
@@ -10,8 +12,6 @@ FOLDER = bench_peers.ROOT / "docs/experiments"
 # Figures that docs/results.md shows; the page of each experiment has all of them.
 FIGURES = {
     "residual": ["inception_v3-inception_resnet_v1-top1", "inception_v4-inception_resnet_v2-top1", "all-top5", "all-average"],
-    "scaling": ["inception_resnet_v1-loss", "inception_resnet_v1-dead", "inception_resnet_v1-spread", "inception_resnet_v1-top1"],
-    "optimizer": ["inception_resnet_v1-top1"],
 }
 
 
@@ -28,5 +28,8 @@ def section(name):
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--render", action="store_true", required=True)
+    parser.parse_args()
     for name in FIGURES:
         bench_peers.insert(bench_peers.RESULTS, name, "experiments.py", section(name))

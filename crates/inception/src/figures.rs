@@ -40,6 +40,11 @@ impl Curve {
         Some(before.map_or(x, |before| before.0 + (x - before.0) * (before.1 - target) / (before.1 - y)))
     }
 
+    /// Whether its first point is not above `target`, so that it may have been reached before.
+    pub fn starts_within(&self, target: f64) -> bool {
+        self.points.first().is_some_and(|first| first.1 <= target)
+    }
+
     /// The points that can be drawn.
     fn finite(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> {
         self.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite())
@@ -232,9 +237,12 @@ mod tests {
         let late = Curve::new("late", vec![(0.0, 40.0), (1500.0, 24.0), (3000.0, 16.0)]);
         let never = Curve::new("never", vec![(0.0, 40.0), (3000.0, 21.0)]);
         let svg = svg(&[Figure { target: Some(20.0), ..figure(vec![late, never]) }]);
-        assert!(svg.contains(">2,250</text>") && svg.contains(">20 at</text>"), "{svg}");
+        assert!(svg.contains(">2,250</text>") && svg.contains(">at step</text>"), "{svg}");
         assert_eq!(svg.matches("class=\"thin c0\"").count(), 2, "a thread to the step, one to the name");
         assert_eq!(svg.matches("class=\"thin c1\"").count(), 1);
+        let within = Curve::new("within", vec![(500.0, 15.0), (3000.0, 10.0)]);
+        let svg = self::svg(&[Figure { target: Some(20.0), ..figure(vec![within]) }]);
+        assert!(svg.contains(">≤ 500</text>"), "{svg}");
     }
 
     #[test]

@@ -148,7 +148,7 @@ struct Reached {
 impl Reached {
     fn by(curves: &[Curve], target: f64) -> Self {
         let steps: Vec<f64> = curves.iter().filter_map(|curve| curve.reaches(target)).collect();
-        let at_first = curves.iter().any(|curve| curve.points.first().is_some_and(|first| first.1 <= target));
+        let at_first = curves.iter().any(|curve| curve.starts_within(target));
         Reached { steps: Spread::of(&steps), runs: curves.len(), at_first }
     }
 

@@ -7,7 +7,7 @@
 //!     │  ╲_______                      ── 12.34 name
 //!  10 ┤..●.......‾‾‾‾‾‾‾‾●..........   the target, and where it is reached
 //!   0 └──┼───────────────┼──────────
-//!  10 at 310            1,420
+//! at step 310           1,420
 //!     0         1,000          2,000
 //!              steps
 //! the note
@@ -92,12 +92,14 @@ impl<'a> Panel<'a> {
         TOP + PLOT * (self.y[1] - value) / (self.y[1] - self.y[0])
     }
 
-    /// The step at which each curve reaches the target, with its colour, from left to right.
-    fn reached(&self) -> Vec<(f64, usize)> {
+    /// The step at which each curve reaches the target, its colour, and whether it may have been there before, from left to right.
+    fn reached(&self) -> Vec<(f64, usize, bool)> {
         let Some(target) = self.figure.target else { return Vec::new() };
         let curves = self.colours();
-        let mut all: Vec<_> =
-            curves.filter_map(|(curve, colour)| Some((curve.reaches(target)?, colour))).collect();
+        let step = |(curve, colour): (&Curve, usize)| {
+            Some((curve.reaches(target)?, colour, curve.starts_within(target)))
+        };
+        let mut all: Vec<_> = curves.filter_map(step).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
         all
     }
@@ -230,19 +232,25 @@ impl<'a> Panel<'a> {
         if reached.is_empty() {
             return Ok(());
         }
-        let (row, texts) = (bottom + 24.0, reached.iter().map(|(step, _)| thousands(step.round() as u64)));
-        let texts: Vec<String> = texts.collect();
-        let gap = LETTER * texts.iter().map(String::len).max().unwrap_or(0) as f64 + 10.0;
-        let wanted: Vec<f64> = reached.iter().map(|(step, _)| self.x(*step)).collect();
+        let row = bottom + 24.0;
+        let text = |&(step, _, before): &(f64, usize, bool)| {
+            format!("{}{}", if before { "≤ " } else { "" }, thousands(step.round() as u64))
+        };
+        let texts: Vec<String> = reached.iter().map(text).collect();
+        let gap = LETTER * texts.iter().map(|text| text.chars().count()).max().unwrap_or(0) as f64 + 10.0;
+        let wanted: Vec<f64> = reached.iter().map(|(step, ..)| self.x(*step)).collect();
         let places = apart(&wanted, gap, [LEFT + gap / 2.0, LEFT + self.width]);
-        writeln!(out, "<text class=\"value end\" x=\"{end}\" y=\"{row}\">{name} at</text>")?;
-        for (((step, colour), text), place) in reached.into_iter().zip(texts).zip(places) {
+        writeln!(out, "<text class=\"value end\" x=\"{end}\" y=\"{row}\">at step</text>")?;
+        for (((step, colour, before), text), place) in reached.into_iter().zip(texts).zip(places) {
             let (x, down) = (self.x(step), row - 13.0);
             writeln!(
                 out,
                 "<path class=\"thin c{colour}\" d=\"M{x:.1} {y:.1}V{bottom}L{place:.1} {down}\"/>"
             )?;
-            self.dot(out, (step, target), colour)?;
+            // On its line.
+            if !before {
+                self.dot(out, (step, target), colour)?;
+            }
             writeln!(out, "<text class=\"value middle\" x=\"{place:.1}\" y=\"{row}\">{text}</text>")?;
         }
         Ok(())
