@@ -242,7 +242,7 @@ fn pictures_that_are_missing_are_missing_for_all() {
     }
     let whole = Job { micro_batch: 0, batch: 8, readable: 4, ..JOB };
     assert_alike(&whole, &Job { ranks: 2, sync_norm: true, ..whole.clone() }, NORMS);
-    let wide = Job { width: 0.3, batch: 4, readable: 2, ..whole };
+    let wide = Job { width: 0.3, batch: 16, readable: 8, ..whole };
     assert_alike(&wide, &Job { ranks: 2, sync_norm: true, ..wide.clone() }, NORMS);
     for sync_norm in [false, true] {
         let none = train(&Job { ranks: 2, readable: 0, batch: 8, sync_norm, ..JOB });
