@@ -19,7 +19,7 @@ fn targets(whole: &Comparison, asked: &[f64]) -> Vec<f64> {
         return asked.to_vec();
     }
     let names = whole.names();
-    let curves: Vec<_> = names.iter().flat_map(|name| whole.runs(name)).map(|run| run_curve(&run)).collect();
+    let curves: Vec<_> = names.iter().flat_map(|name| curves(whole, name)).collect();
     let all_reach = |target: &f64| curves.iter().all(|curve| curve.reaches(*target).is_some());
     let reached: Vec<f64> = TARGETS.into_iter().filter(all_reach).collect();
     reached[reached.len().saturating_sub(SHOWN)..].to_vec()
@@ -89,6 +89,11 @@ pub fn tables(whole: &Comparison, asked: &[f64]) -> String {
     text + &ends(whole)
 }
 
+/// The top-1 errors of each run of an arm.
+fn curves(whole: &Comparison, name: &str) -> Vec<Curve> {
+    whole.runs(name).iter().map(|run| run_curve(run)).collect()
+}
+
 /// Where each arm reaches the error at which the one that it is held against ends.
 fn ends(whole: &Comparison) -> String {
     let names = whole.names();
@@ -97,13 +102,12 @@ fn ends(whole: &Comparison) -> String {
         let last: Vec<_> = whole.runs(&names[other]).iter().filter_map(|run| run.last().copied()).collect();
         let error = Spread::of(&last.iter().map(|p| 100.0 * p.eval_top1_error).collect::<Vec<_>>())?.mean;
         let steps = last.iter().map(|p| p.step).max()?;
-        let curves: Vec<_> = whole.runs(&names[arm]).iter().map(|run| run_curve(run)).collect();
-        let reached = Reached::by(&curves, error).text(None);
+        let reached = Reached::by(&curves(whole, &names[arm]), error);
         let [arm, other] = [&names[arm], &names[other]];
         let ends = format!("`{other}` ends at {error:.2} % after {steps} steps");
-        Some(match reached.as_str() {
-            "not reached" => format!("{ends}; `{arm}` does not reach that.\n"),
-            reached => format!("{ends}; `{arm}` reaches that after {reached}.\n"),
+        Some(match reached.steps {
+            None => format!("{ends}; `{arm}` does not reach that.\n"),
+            Some(_) => format!("{ends}; `{arm}` reaches that after {}.\n", reached.text(None)),
         })
     };
     let lines: Vec<String> = (0..names.len()).filter_map(line).collect();
@@ -118,7 +122,7 @@ fn steps(whole: &Comparison, targets: &[f64]) -> String {
     let all: Vec<Vec<Reached>> = names
         .iter()
         .map(|name| {
-            let curves: Vec<_> = whole.runs(name).iter().map(|run| run_curve(run)).collect();
+            let curves = curves(whole, name);
             targets.iter().map(|&target| Reached::by(&curves, target)).collect()
         })
         .collect();
