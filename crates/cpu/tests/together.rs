@@ -13,10 +13,13 @@ use inception_graph::{Graph, Spec, Weights, build};
 
 const SIDE: usize = 75;
 
-/// Sums of threads: by their number, what they are called, and the values of each that has come.
+/// What a sum is called, and the values of each rank that has come.
+type Sum = (String, Vec<Option<Vec<f64>>>);
+
+/// Sums of threads, by their number.
 #[derive(Default)]
 struct Table {
-    sums: Mutex<Vec<(String, Vec<Option<Vec<f64>>>)>>,
+    sums: Mutex<Vec<Sum>>,
     come: Condvar,
 }
 
@@ -44,8 +47,7 @@ impl Thread {
 
     /// The values of all, in the order of the ranks.
     fn take(&self, number: usize) -> Vec<Vec<f64>> {
-        let is_missing =
-            |sums: &mut Vec<(String, Vec<Option<Vec<f64>>>)>| sums[number].1.iter().any(Option::is_none);
+        let is_missing = |sums: &mut Vec<Sum>| sums[number].1.iter().any(Option::is_none);
         let sums = self.table.come.wait_while(self.table.sums.lock().unwrap(), is_missing).unwrap();
         sums[number].1.iter().flatten().cloned().collect()
     }

@@ -147,7 +147,7 @@ fn statistics_measured_anew_are_those_of_the_pictures() {
         trainer.step(&pixels, &[0; 6], &StepOptions { lr: 0.0, ..options() }).expect("finite");
         let before = trainer.weights().data.clone();
         let mut batches = parts.iter().map(|part| Ok::<_, Infallible>(part.to_vec()));
-        let Ok(()) = trainer.recalibrate(&mut batches);
+        let Ok(()) = trainer.recalibrate(&mut batches, None);
         assert_eq!(trainer.weights().data, before, "the weights in training are not touched");
         trainer.average().expect("kept").clone()
     };
@@ -167,7 +167,7 @@ fn statistics_measured_anew_are_those_of_the_pictures() {
     }
     // One batch in training mode is what the network now computes in evaluation: the statistics of another pass are the same.
     let mut again = trainer(&graph, &whole);
-    let Ok(()) = again.recalibrate(&mut std::iter::once(Ok::<_, Infallible>(pixels.clone())));
+    let Ok(()) = again.recalibrate(&mut std::iter::once(Ok::<_, Infallible>(pixels.clone())), None);
     for (a, b) in again.weights().data.iter().zip(&whole.data) {
         assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} and {b}");
     }
@@ -180,7 +180,7 @@ fn pictures_that_cannot_be_read_leave_the_statistics() {
     let weights = lived_in(&graph, 10);
     let mut trainer = trainer(&graph, &weights);
     let mut batches = [Ok(pictures(2, 75, 1)), Err("broken")].into_iter();
-    assert_eq!(trainer.recalibrate(&mut batches), Err("broken"));
+    assert_eq!(trainer.recalibrate(&mut batches, None), Err("broken"));
     assert_eq!(trainer.weights().data, weights.data);
 }
 
