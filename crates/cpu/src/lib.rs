@@ -21,7 +21,7 @@ pub use device::{Device, DeviceError};
 pub use infer::{Model, Needs, Scratch};
 pub use layout::{Layout, Place};
 pub use learning::Learning;
-pub use peers::{Part, Peers, PeersLost};
+pub use peers::{Part, Peers, PeersLost, Wire};
 pub use profile::NodeTime;
 pub use state::TrainState;
 pub use step::{Optimizer, StepError, StepOptions, StepReport};

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::peers::PeersLost;
+use crate::peers::{PeersLost, Wire};
 
 /// How gradients move the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +62,8 @@ pub struct StepOptions {
     pub micro_batch: Option<NonZeroUsize>,
     /// Whether batch norm sees the pictures of all who take the step together, of each the whole part: `micro_batch` has no effect then.
     pub sync_norm: bool,
+    /// How gradients travel to all who take the step together.
+    pub wire: Wire,
 }
 
 impl Optimizer {

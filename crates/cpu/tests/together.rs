@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use inception_cpu::{
     Device, Keep, Learning, Optimizer, Part, Peers, PeersLost, StepError, StepOptions, StepReport, Targets,
-    Trainer, sum_of,
+    Trainer, Wire, sum_of,
 };
 use inception_graph::{Graph, Spec, Weights, build};
 
@@ -29,7 +29,7 @@ struct Thread {
     rank: usize,
     ranks: usize,
     asked: Cell<usize>,
-    begun: RefCell<VecDeque<usize>>,
+    begun: RefCell<VecDeque<(usize, Wire)>>,
 }
 
 impl Thread {
@@ -54,17 +54,17 @@ impl Thread {
 }
 
 impl Peers for Thread {
-    fn begin(&self, what: &str, values: Vec<f32>) {
-        let number = self.put(what, values.into_iter().map(f64::from).collect());
-        self.begun.borrow_mut().push_back(number);
+    fn begin(&self, what: &str, values: Vec<f32>, wire: Wire) {
+        let number = self.put(what, travelled(values, wire).into_iter().map(f64::from).collect());
+        self.begun.borrow_mut().push_back((number, wire));
     }
     fn finish(&self) -> Result<Vec<f32>, PeersLost> {
-        let number = self.begun.borrow_mut().pop_front().expect("one was begun");
+        let (number, wire) = self.begun.borrow_mut().pop_front().expect("one was begun");
         let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<_>>();
         let mut all: Vec<Vec<f32>> = self.take(number).into_iter().map(narrow).collect();
         let mut slices: Vec<&mut [f32]> = all.iter_mut().map(Vec::as_mut_slice).collect();
         sum_of(&mut slices);
-        Ok(all.swap_remove(0))
+        Ok(travelled(all.swap_remove(0), wire))
     }
     fn sum(&self, what: &str, values: &mut [f64]) {
         let number = self.put(what, values.to_vec());
@@ -75,11 +75,20 @@ impl Peers for Thread {
     }
 }
 
+/// What comes of values on their way.
+fn travelled(mut values: Vec<f32>, wire: Wire) -> Vec<f32> {
+    let len = values.len();
+    values.resize(len.next_multiple_of(wire.per_word()), 0.0);
+    let mut values = wire.unpack(&wire.pack(values));
+    values.truncate(len);
+    values
+}
+
 fn graph(width: f64) -> Graph {
     build(&Spec::new("inception_resnet_v1").img_size(SIDE).width(width).classes(5)).expect("valid")
 }
 
-fn options(micro_batch: usize, sync_norm: bool, step: u64) -> StepOptions {
+fn options(job: &Job, step: u64) -> StepOptions {
     StepOptions {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
         lr: 2e-3,
@@ -90,8 +99,9 @@ fn options(micro_batch: usize, sync_norm: bool, step: u64) -> StepOptions {
         bn_decay: 0.5,
         ema_decay: Some(0.5),
         random: [3, step],
-        micro_batch: NonZeroUsize::new(micro_batch),
-        sync_norm,
+        micro_batch: NonZeroUsize::new(job.micro_batch),
+        sync_norm: job.sync_norm,
+        wire: job.wire,
     }
 }
 
@@ -114,6 +124,8 @@ struct Job {
     batch: usize,
     micro_batch: usize,
     sync_norm: bool,
+    wire: Wire,
+    steps: u64,
     keep: Keep,
     frozen: bool,
     /// Pictures of the batch that cannot be read: all from this one on.
@@ -128,13 +140,13 @@ const JOB: Job = Job {
     batch: 16,
     micro_batch: 4,
     sync_norm: false,
+    wire: Wire::F32,
+    steps: 3,
     keep: Keep::Outputs,
     frozen: false,
     readable: usize::MAX,
     broken: None,
 };
-
-const STEPS: u64 = 3;
 
 /// Weights and average of a rank after all steps, and how the last one ended.
 type Ended = (Vec<f32>, Vec<f32>, Result<StepReport, StepError>);
@@ -162,17 +174,17 @@ fn train(job: &Job) -> Vec<Ended> {
             let peers =
                 Thread { table, rank, ranks: job.ranks, asked: Cell::default(), begun: RefCell::default() };
             let mut last = Err(StepError::Empty);
-            for step in 0..STEPS {
+            for step in 0..job.steps {
                 let mut all = pixels(job.batch, step);
                 let picture = SIDE * SIDE * 3;
-                if let Some(broken) = job.broken.filter(|_| step + 1 == STEPS) {
+                if let Some(broken) = job.broken.filter(|_| step + 1 == job.steps) {
                     all[broken * picture] = f32::NAN;
                 }
                 let labels: Vec<u32> = (0..job.batch as u32).map(|i| (i * 7 + step as u32) % 5).collect();
                 let range = (rank * own).min(job.readable)..((rank + 1) * own).min(job.readable);
                 let input = &all[range.start * picture..range.end * picture];
                 let targets = Targets::new(&labels[range]);
-                let options = options(job.micro_batch, job.sync_norm, step);
+                let options = options(&job, step);
                 last = match job.ranks {
                     1 => trainer.step_towards(input, &targets, &options),
                     _ => {
@@ -180,7 +192,7 @@ fn train(job: &Job) -> Vec<Ended> {
                         trainer.step_with(input, &targets, &options, part, &peers)
                     }
                 };
-                assert!(last.is_ok() || step + 1 == STEPS || job.readable == 0, "{last:?}");
+                assert!(last.is_ok() || step + 1 == job.steps || job.readable == 0, "{last:?}");
             }
             let average = trainer.average().map_or(Vec::new(), |average| average.data.clone());
             (trainer.weights().data.clone(), average, last)
@@ -196,7 +208,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest
 }
 
-/// What norms that are joined from parts, and gradients of batches of which pictures are missing, may differ by after [`STEPS`].
+/// What norms that are joined from parts, and gradients of batches of which pictures are missing, may differ by after the steps of [`JOB`].
 const NORMS: f32 = 2e-5;
 
 /// The same job by several ranks ends with the same weights on all of them, those of one rank within `tolerance`, and twice with
@@ -223,6 +235,21 @@ fn groups_of_a_size_are_the_same_on_one_two_and_four_ranks() {
     }
     let other = Job { keep: Keep::Checkpoints, frozen: true, ..JOB };
     assert_alike(&other, &Job { ranks: 2, ..other.clone() }, 0.0);
+}
+
+/// A gradient that was rounded twice to 8 bits moves the weights as far, but for as much.
+#[test]
+fn gradients_may_travel_in_half_the_bytes() {
+    let moved = |job: &Job| {
+        let found = train(job);
+        assert!(found.iter().all(|(weights, ..)| weights == &found[0].0), "all have the same");
+        let start = Weights::init(&graph(job.width), 1);
+        found[0].0.iter().zip(&start.data).map(|(after, before)| after - before).collect::<Vec<f32>>()
+    };
+    let exact = Job { ranks: 2, steps: 1, ..JOB };
+    let half = moved(&Job { wire: Wire::Bf16, ..exact.clone() });
+    let far = distance(&half, &moved(&exact));
+    assert!(far > 1e-5 && far < 1.0 / 128.0, "{far}");
 }
 
 #[test]

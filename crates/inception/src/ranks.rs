@@ -16,13 +16,17 @@ mod stall;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use inception_cpu::{Peers, PeersLost};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use inception_cpu::{Peers, PeersLost, Wire};
 
 use crate::exit::{Exit, UsageError};
 use crate::progress::say_error;
@@ -60,7 +64,7 @@ struct Named {
 /// What is asked of all ranks; the answer comes through the channel.
 #[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "read by the thread that calls MPI"))]
 enum Ask {
-    Sum(Vec<f32>, Sender<Vec<f32>>),
+    Sum(Vec<f32>, Wire, Sender<Vec<f32>>),
     WideSum(Vec<f64>, Sender<Vec<f64>>),
     /// Equally long parts of all ranks, in their order.
     Gather(Vec<u8>, Sender<Vec<u8>>),
@@ -238,6 +242,12 @@ impl World {
         &self.hosts
     }
 
+    /// Which of `count` things are this rank's: one behind the other, and as many as others have, but for one.
+    pub fn share(&self, count: usize) -> Range<usize> {
+        let until = |rank: usize| rank * count / self.size;
+        until(self.rank)..until(self.rank + 1)
+    }
+
     /// What this rank is about to do, as reports of a stall say it.
     pub fn doing(&self, what: impl FnOnce() -> String) {
         if let Some(link) = &self.link {
@@ -286,6 +296,46 @@ impl World {
         Ok(counts.map(|count| count > 0.0))
     }
 
+    /// Refuses ranks that have not the same as rank 0: another version of the program, other instructions or, as `differences` between
+    /// what rank 0 has and what another has say, something else. `verb` is what they are about to do.
+    pub fn agree<T: Serialize + DeserializeOwned>(
+        &self,
+        verb: &str,
+        isa: &str,
+        own: &T,
+        differences: impl Fn(&T, &T) -> Vec<String>,
+    ) -> Result<()> {
+        if self.size == 1 {
+            return Ok(());
+        }
+        let own = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), isa, own))?;
+        let all = self.gather("what all have", own)?;
+        let all: Vec<(String, String, T)> =
+            all.iter().map(|part| serde_json::from_slice(part)).collect::<Result<_, _>>()?;
+        let (version, isa, here) = &all[0];
+        let mut problems = Vec::new();
+        for (rank, (other, host)) in all.iter().zip(&self.hosts).enumerate().skip(1) {
+            let mut found = Vec::new();
+            if other.0 != *version {
+                found.push(format!("is version {}, rank 0 is {version}", other.0));
+            }
+            if other.1 != *isa {
+                found.push(format!(
+                    "computes with {}, rank 0 with {isa}, which round otherwise: set INCEPTION_ISA to one that all have",
+                    other.1
+                ));
+            }
+            found.extend(differences(here, &other.2));
+            problems.extend(found.iter().map(|problem| format!("rank {rank} ({host}) {problem}")));
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(UsageError(format!("the ranks do not {verb} the same: {}", problems.join("; "))).into())
+            }
+        }
+    }
+
     /// Waits until all ranks have come.
     fn barrier(&self, what: &str) {
         // Of something, for a sum of nothing waits for nobody.
@@ -331,9 +381,9 @@ impl Link {
 }
 
 impl Peers for World {
-    fn begin(&self, what: &str, values: Vec<f32>) {
+    fn begin(&self, what: &str, values: Vec<f32>, wire: Wire) {
         if let Some(link) = &self.link {
-            let from = link.send(what, |to| Ask::Sum(values, to));
+            let from = link.send(what, |to| Ask::Sum(values, wire, to));
             lock(&link.begun).push_back(from);
         }
     }

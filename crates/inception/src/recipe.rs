@@ -131,6 +131,7 @@ pub struct Recipe {
     pub micro_batch: usize,
     /// Whether batch norm sees the pictures of all ranks; of no effect on one.
     pub sync_norm: bool,
+    pub bf16_sums: bool,
     pub seed: u64,
     pub aux_weight: f32,
     pub label_smoothing: f32,

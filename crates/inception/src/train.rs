@@ -29,7 +29,9 @@ use serde_json::json;
 
 use crate::checkpoint::Metadata;
 use crate::data::{Batch, Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
-use crate::engine::{Cpu, Engine, Keep, Learning, Part as OfBatch, StepError, StepOptions, Together, Use};
+use crate::engine::{
+    Cpu, Engine, Keep, Learning, Part as OfBatch, StepError, StepOptions, Together, Use, Wire,
+};
 use crate::exit::UsageError;
 use crate::interrupt;
 use crate::progress::{Plan, Progress, Step, Style};
@@ -221,7 +223,7 @@ impl Run {
         };
         let run = Run {
             steps_per_epoch,
-            progress: Progress::of_run(if world.leads() { progress } else { Style::None }, plan),
+            progress: Progress::of_run(progress, plan),
             world,
             train: Arc::new(splits.train),
             val: Arc::new(splits.val),
@@ -442,18 +444,19 @@ impl Run {
             random: [seed, step as u64],
             micro_batch: NonZeroUsize::new(self.recipe.micro_batch),
             sync_norm: self.recipe.sync_norm,
+            wire: if self.recipe.bf16_sums { Wire::Bf16 } else { Wire::F32 },
         }
     }
 
     /// Which pictures of a batch are this rank's.
     fn part(&self) -> OfBatch {
         let batch = self.recipe.batch_size;
-        OfBatch { first: share(batch, self.world).start, batch }
+        OfBatch { first: self.world.share(batch).start, batch }
     }
 
     /// Positions of all ranks where this one's loader has come to `position` of its own.
     fn of_all(&self, position: usize) -> usize {
-        position / share(self.recipe.batch_size, self.world).len() * self.recipe.batch_size
+        position / self.world.share(self.recipe.batch_size).len() * self.recipe.batch_size
     }
 
     /// Some validation pictures once more, one a batch.
@@ -469,7 +472,7 @@ impl Run {
     fn request(&self, part: Part) -> Request {
         let epoch = self.at.epochs.len() as u64;
         let (seed, batch) = (self.recipe.seed, self.recipe.batch_size);
-        let own = share(batch, self.world);
+        let own = self.world.share(batch);
         let dataset = if part == Part::Val { &self.val } else { &self.train }.clone();
         let count = dataset.samples.len();
         let mut order = match part {
@@ -490,7 +493,7 @@ impl Run {
                 order =
                     order.chunks(batch).flat_map(|batch| batch.get(own.clone())).flatten().copied().collect();
             }
-            Part::Val => order = order[share(count, self.world)].to_vec(),
+            Part::Val => order = order[self.world.share(count)].to_vec(),
         }
         Request {
             order,
@@ -514,10 +517,4 @@ impl Run {
             cache: self.cache.clone(),
         }
     }
-}
-
-/// Which of `count` things are this rank's: one behind the other, and as many as others have, but for one.
-pub(crate) fn share(count: usize, world: &World) -> std::ops::Range<usize> {
-    let until = |rank: usize| rank * count / world.size();
-    until(world.rank())..until(world.rank() + 1)
 }

@@ -3,7 +3,7 @@
 mod cli_support;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -200,4 +200,70 @@ fn ranks_that_do_not_train_the_same_are_refused() {
     assert!(!place.path("out/refused/last.safetensors").exists());
     let output = mpirun(&place, 4, &[&NET[..], &["--set", "batch_size=3"]].concat()).output().unwrap();
     assert!(text(&output).contains("needs a picture of every batch"), "{}", text(&output));
+}
+
+/// Twelve pictures, and one that is none.
+fn many_pictures() -> Place {
+    let place = Place::new();
+    for (class, first) in [("ant", 3), ("bee, or wasp", 20), ("cat", 41)] {
+        (0..4).for_each(|i| place.picture(&format!("more/{class}/{i}.png"), first + i));
+    }
+    fs::write(place.path("more/cat/broken.png"), "no picture").unwrap();
+    place
+}
+
+/// All that is written, whatever the number of ranks: one batch of two a round and less, and pictures for some ranks alone.
+#[test]
+fn one_and_several_ranks_evaluate_to_the_same_digits() {
+    let place = many_pictures();
+    let logits = |ranks: usize, more: &[&str]| {
+        let file = format!("logits-{ranks}-{}.safetensors", more.len());
+        let args = ["eval", "-w", "net.safetensors", "more", "--on-bad", "skip", "--json", "--threads", "1"];
+        let args = [&args[..], &["-b", "1", "--save-logits", &file], more].concat();
+        let output = mpirun(&place, ranks, &args).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!(json["count"], 12);
+        (json, fs::read(place.path(&file)).unwrap(), text(&output))
+    };
+    let crops = ["--crops", "12"];
+    for more in [&[][..], &crops] {
+        // Whoever averages keeps answers: those of one rank are not to be found again.
+        let one = logits(1, more);
+        let _ = fs::remove_dir_all(place.path("output"));
+        for ranks in [2, 4] {
+            let found = logits(ranks, more);
+            assert!(found.0 == one.0 && found.1 == one.1, "{ranks} {more:?}");
+            let again = logits(ranks, more);
+            assert!(again.1 == one.1);
+            assert_eq!(again.2.matches("are there already").count(), usize::from(!more.is_empty()));
+            let _ = fs::remove_dir_all(place.path("output"));
+        }
+    }
+    let output =
+        mpirun(&place, 2, &["eval", "-w", "net.safetensors", "more", "--threads", "1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(65), "{}", text(&output));
+    assert_eq!(text(&output).matches("broken.png").count(), 1, "{}", text(&output));
+}
+
+#[test]
+fn one_and_several_ranks_predict_the_same_rows() {
+    let place = many_pictures();
+    let rows = |ranks: usize, paths: &[&str], list: &str| {
+        let args = ["predict", "-w", "net.safetensors", "--format", "csv", "-b", "1", "--threads", "1"];
+        let mut child =
+            mpirun(&place, ranks, &[&args[..], paths].concat()).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(65), "{}", text(&output));
+        assert!(text(&output).contains("1 of "), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = "more/ant/1.png\nmore/cat/2.png\nmore/cat/broken.png\nmore/ant/0.png\nmore/ant/3.png\n";
+    let (folder, listed) = (rows(1, &["more"], ""), rows(1, &["-"], list));
+    assert_eq!((folder.lines().count(), listed.lines().count()), (1 + 12 * 3 + 1, 1 + 4 * 3 + 1));
+    for ranks in [2, 4] {
+        assert_eq!(rows(ranks, &["more"], ""), folder);
+        assert_eq!(rows(ranks, &["-"], list), listed);
+    }
 }

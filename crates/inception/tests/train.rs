@@ -15,7 +15,7 @@ use inception::progress::Style;
 use inception::recipe::{NormMode, Recipe};
 use inception::run_dir::RunDir;
 use inception::train::{Flow, Job, Run, Saving, Start, spec};
-use inception_cpu::Device;
+use inception_cpu::{Device, Wire};
 use inception_graph::{Graph, Weights, build};
 
 /// Learns nothing, remembers what it was asked, and answers right once `good` steps are done.
@@ -510,6 +510,7 @@ fn every_network_overfits_32_pictures() {
             random: [1, step],
             micro_batch: None,
             sync_norm: false,
+            wire: Wire::F32,
         };
         let learnt = (0..STEPS).find(|&step| {
             engine.train_step(&batch, &options(step), None).expect("finite");

@@ -5,6 +5,7 @@ use inception_kernels::View;
 use inception_kernels::loss::Targets;
 
 use super::{Group, Trainer, activation, split};
+use crate::peers::Wire;
 use crate::step::{Optimizer, StepOptions};
 
 /// What a pass without a backward half has no use for.
@@ -20,6 +21,7 @@ const FORWARD_ALONE: StepOptions = StepOptions {
     random: [0; 2],
     micro_batch: None,
     sync_norm: false,
+    wire: Wire::F32,
 };
 
 impl Trainer {

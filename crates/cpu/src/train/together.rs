@@ -14,7 +14,7 @@ use inception_kernels::loss::{Loss, Targets};
 use super::partial::{Act, Partial, way};
 use super::plan::Work;
 use super::{Group, Trainer};
-use crate::peers::{Part, Peers, buckets};
+use crate::peers::{Part, Peers, Wire, buckets};
 use crate::step::{StepError, StepOptions, StepReport};
 
 /// Numbers behind the statistics: high and low half of the loss, right answers, pictures, errors.
@@ -23,6 +23,7 @@ const TOTALS: usize = 5;
 /// Gradients on their way to the others.
 struct Exchange<'a> {
     peers: &'a dyn Peers,
+    wire: Wire,
     /// Parameters of each bucket.
     buckets: Vec<Vec<usize>>,
     /// The bucket of each node that has a gradient.
@@ -56,7 +57,7 @@ impl<'a> Exchange<'a> {
             }
         }
         self.begun += 1;
-        self.peers.begin(&format!("gradients {} of {}", self.begun, self.buckets.len()), values);
+        self.peers.begin(&format!("gradients {} of {}", self.begun, self.buckets.len()), values, self.wire);
     }
 
     /// Sends what is left, whatever it is.
@@ -131,7 +132,7 @@ impl Trainer {
                 peers: norms,
             }
         };
-        let mut exchange = peers.map(|peers| self.exchange(peers));
+        let mut exchange = peers.map(|peers| self.exchange(peers, options.wire));
         if let Some(exchange) = exchange.as_mut().filter(|_| count == 0) {
             self.step_without_pictures(norms, exchange);
         }
@@ -207,7 +208,7 @@ impl Trainer {
     }
 
     /// Which gradients there are, in the order in which they are complete: that of the nodes from the last to the first.
-    fn exchange<'a>(&self, peers: &'a dyn Peers) -> Exchange<'a> {
+    fn exchange<'a>(&self, peers: &'a dyn Peers, wire: Wire) -> Exchange<'a> {
         let reaches = self.learning.reaches(&self.graph, &self.weights);
         let learns = |id: &NodeId| {
             reaches[id.0] && matches!(self.graph.node(*id).op, Op::Conv { .. } | Op::Linear { .. })
@@ -225,7 +226,7 @@ impl Trainer {
             params.iter().for_each(|&param| bucket_of[self.weights.params()[param].node.0] = Some(bucket));
         }
         bucket_of.iter().flatten().for_each(|&bucket: &usize| missing[bucket] += 1);
-        Exchange { peers, buckets, bucket_of, missing, begun: 0 }
+        Exchange { peers, wire, buckets, bucket_of, missing, begun: 0 }
     }
 
     /// No gradient, no statistics, and no pictures in the norms that others see: the same sums in the same order as with pictures.
@@ -275,7 +276,7 @@ impl Trainer {
             values.extend_from_slice(&kept.variance);
         }
         values.extend([high, low, own.loss.correct as f32, own.count as f32, own.errors as f32]);
-        exchange.peers.begin("statistics", values);
+        exchange.peers.begin("statistics", values, Wire::F32);
         exchange.finish(&mut self.grad)?;
         let sums = exchange.peers.finish().map_err(StepError::Lost)?;
         let (mut statistics, totals) = sums.split_at(sums.len() - TOTALS);

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use crate::common::{RANDOM, lived_in, pictures};
-use inception_cpu::{Device, Keep, Learning, Optimizer, Phase, Precision, StepOptions, TrainNeeds, Trainer};
+use inception_cpu::{
+    Device, Keep, Learning, Optimizer, Phase, Precision, StepOptions, TrainNeeds, Trainer, Wire,
+};
 use inception_graph::{Graph, Role, Weights};
 
 use crate::small;
@@ -21,6 +23,7 @@ fn options() -> StepOptions {
         random: RANDOM,
         micro_batch: None,
         sync_norm: false,
+        wire: Wire::F32,
     }
 }
 

@@ -3,7 +3,6 @@
 mod collecting;
 mod judging;
 
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -11,10 +10,13 @@ use anyhow::Result;
 
 use super::device::DeviceArgs;
 use super::ensemble::EnsembleArgs;
+use super::ranks::RanksArgs;
 use super::weights::WeightsArgs;
 use crate::data::OnBad;
 use crate::exit::{BadData, Exit};
 use crate::interrupt;
+use crate::logits;
+use crate::progress::say;
 use crate::run_dir::environment;
 use collecting::{Collected, KeepArgs};
 use judging::JudgingArgs;
@@ -58,6 +60,8 @@ pub struct EvalArgs {
     judging: JudgingArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
     /// Threads that decode pictures, beside the network's [default: the network's own, between its steps; all cores for a URL]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
@@ -66,6 +70,7 @@ pub struct EvalArgs {
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
     interrupt::catch()?;
+    let world = args.ranks.join()?;
     let members = args.ensemble.load(&args.weights, true)?;
     let metadata = members[0].0.metadata.clone();
     let device = args.device.device()?;
@@ -75,13 +80,20 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
     let judging = args.judging.clone().prepare(&pictures, &metadata, args.on_bad)?;
     if let Some(first) = pictures.data.ignored.first() {
         let (n, first) = (pictures.data.ignored.len(), first.display());
-        writeln!(
-            std::io::stderr().lock(),
-            "note: {n} files are no .jpg or .png and were not read, the first is {first}"
-        )?;
+        say(&format!("note: {n} files are no .jpg or .png and were not read, the first is {first}"));
     }
-    let collected = collecting::collect(members, &pictures, &device, &args)?;
+    let networks: Vec<String> = members.iter().map(|(_, weights)| logits::digest_of(weights)).collect();
+    world.agree("evaluate", device.isa.name(), &(networks, pictures.data.fingerprint()), |here, there| {
+        let weights = (here.0 != there.0).then(|| "has other weights than rank 0".to_string());
+        let pictures = here.1.difference(&there.1);
+        let pictures = pictures.map(|how| format!("has other pictures than rank 0: {how}"));
+        weights.into_iter().chain(pictures).collect()
+    })?;
+    let collected = collecting::collect(members, &pictures, &device, &args, world)?;
     let Some(Collected { answers, skipped, asked }) = collected else { return Ok(Exit::Stopped) };
+    if !world.leads() {
+        return Ok(Exit::Done);
+    }
     if answers.is_empty() {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
     }

@@ -26,6 +26,7 @@ pub mod ensemble;
 pub mod eval;
 pub mod info;
 pub mod predict;
+pub mod ranks;
 pub mod train;
 pub mod verify;
 pub mod weights;

@@ -6,9 +6,7 @@ mod resume;
 mod telling;
 
 use std::io::Write;
-use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -18,6 +16,7 @@ pub(super) use flags::pair;
 pub(super) use prepare::{Asked, network};
 pub(super) use resume::{Begun, Resume};
 
+use super::ranks::RanksArgs;
 use crate::exit::{Exit, UsageError};
 use crate::progress::{duration, say};
 use crate::ranks;
@@ -78,15 +77,14 @@ pub struct TrainArgs {
     /// Print the merged recipe and stop
     #[arg(long)]
     dump_config: bool,
-    /// Started by mpirun or the like: say which rank waits where for what after so many seconds without progress
-    #[arg(long, value_name = "SECONDS", default_value_t = ranks::STALL_TIMEOUT)]
-    stall_timeout: NonZeroU64,
+    #[command(flatten)]
+    ranks: RanksArgs,
 }
 
 /// Runs the command.
 pub fn run(args: TrainArgs) -> Result<Exit> {
     args.run.progress.begin();
-    ranks::join(Duration::from_secs(args.stall_timeout.get()))?;
+    args.ranks.join()?;
     let begun = Begun::find(args.resume.as_ref(), &args.output, args.experiment.as_deref())?;
     let recipe_name = args.run.recipe.clone().unwrap_or_else(|| "small".into());
     let base = begun.as_ref().filter(|_| args.run.recipe.is_none()).and_then(Begun::recipe);

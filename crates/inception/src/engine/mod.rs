@@ -5,7 +5,7 @@ mod predictor;
 
 pub use cpu::Cpu;
 pub use inception_cpu::{
-    Keep, Learning, Mixed, Optimizer, Part, Peers, StepError, StepOptions, StepReport, TrainState,
+    Keep, Learning, Mixed, Optimizer, Part, Peers, StepError, StepOptions, StepReport, TrainState, Wire,
 };
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use inception_cpu::sum_of;
+use inception_cpu::{Wire, sum_of};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
@@ -87,11 +87,14 @@ struct Open<'a, 's> {
 
 type Flight<'a, 's, T> = Request<'a, Vec<T>, &'s LocalScope<'a>>;
 
+/// What is asked for of a sum: how it travels, how many values it has, who wants it.
+struct Asked(Wire, usize, Sender<Vec<f32>>);
+
 enum Work<'a, 's> {
-    /// Pieces of this rank on their way to it; of so many values the sum is.
-    Pieces(Flight<'a, 's, f32>, usize, Sender<Vec<f32>>),
+    /// Pieces of this rank on their way to it.
+    Pieces(Flight<'a, 's, f32>, Asked),
     /// Pieces of the sum.
-    Sum(Flight<'a, 's, f32>, usize, Sender<Vec<f32>>),
+    Sum(Flight<'a, 's, f32>, Asked),
     WideSum(Flight<'a, 's, f64>, Sender<Vec<f64>>),
     Bytes(Flight<'a, 's, u8>, Sender<Vec<u8>>),
 }
@@ -175,18 +178,25 @@ impl Thread<'_> {
         for Open { what, since, work } in open {
             let is_front = left.is_empty();
             let work = match work {
-                Work::Pieces(flight, len, to) if in_order => match flight.test_with_data() {
-                    Ok((_, pieces)) => Some(Work::Sum(self.second_half(scope, slots, pieces), len, to)),
-                    Err(flight) => Some(Work::Pieces(flight, len, to)),
+                Work::Pieces(flight, asked) if in_order => match flight.test_with_data() {
+                    Ok((_, pieces)) => {
+                        Some(Work::Sum(self.second_half(scope, slots, pieces, asked.0), asked))
+                    }
+                    Err(flight) => Some(Work::Pieces(flight, asked)),
                 },
-                Work::Sum(flight, len, to) if is_front => {
-                    answer(flight, len, to).map(|(flight, to)| Work::Sum(flight, len, to))
+                Work::Sum(flight, Asked(wire, len, to)) if is_front => {
+                    let values = |words: &[f32]| {
+                        let mut values = wire.unpack(words);
+                        values.truncate(len);
+                        values
+                    };
+                    answer(flight, to, values).map(|(flight, to)| Work::Sum(flight, Asked(wire, len, to)))
                 }
                 Work::WideSum(flight, to) if is_front => {
-                    answer(flight, usize::MAX, to).map(|(flight, to)| Work::WideSum(flight, to))
+                    answer(flight, to, <[f64]>::to_vec).map(|(flight, to)| Work::WideSum(flight, to))
                 }
                 Work::Bytes(flight, to) if is_front => {
-                    answer(flight, usize::MAX, to).map(|(flight, to)| Work::Bytes(flight, to))
+                    answer(flight, to, <[u8]>::to_vec).map(|(flight, to)| Work::Bytes(flight, to))
                 }
                 work => Some(work),
             };
@@ -202,15 +212,16 @@ impl Thread<'_> {
         scope: &'s LocalScope<'a>,
         slots: &mut Slots<'a>,
         pieces: &[f32],
+        wire: Wire,
     ) -> Flight<'a, 's, f32> {
         let size = self.world.size() as usize;
-        let mut pieces = pieces.to_vec();
+        let mut pieces = wire.unpack(pieces);
         let len = pieces.len() / size;
         if len > 0 {
             sum_of(&mut pieces.chunks_exact_mut(len).collect::<Vec<_>>());
         }
         pieces.truncate(len);
-        let [own, all] = pair(&mut slots.floats, pieces, size);
+        let [own, all] = pair(&mut slots.floats, wire.pack(pieces), size);
         self.second.immediate_all_gather_into(scope, &*own, all)
     }
 
@@ -223,11 +234,12 @@ impl Thread<'_> {
         self.number += 1;
         let (world, size) = (&self.world, self.world.size() as usize);
         let work = match ask {
-            Ask::Sum(mut values, to) => {
+            Ask::Sum(mut values, wire, to) => {
                 let len = values.len();
-                values.resize(len.next_multiple_of(size), 0.0);
-                let [from, pieces] = pair(&mut slots.floats, values, 1);
-                Work::Pieces(world.immediate_all_to_all_into(scope, &*from, pieces), len, to)
+                values.resize(len.next_multiple_of(size * wire.per_word()), 0.0);
+                let [from, pieces] = pair(&mut slots.floats, wire.pack(values), 1);
+                let flight = world.immediate_all_to_all_into(scope, &*from, pieces);
+                Work::Pieces(flight, Asked(wire, len, to))
             }
             Ask::WideSum(values, to) => {
                 let [from, sums] = pair(&mut slots.doubles, values, 1);
@@ -262,16 +274,16 @@ fn pair<'a, T: Clone + Default>(
     [from, to]
 }
 
-/// Answers with the first `len` values if they are there; else it comes back.
-fn answer<'a, 's, T: Clone>(
+/// Answers with what is made of the values if they are there; else it comes back.
+fn answer<'a, 's, T>(
     flight: Flight<'a, 's, T>,
-    len: usize,
     to: Sender<Vec<T>>,
+    made: impl FnOnce(&[T]) -> Vec<T>,
 ) -> Option<(Flight<'a, 's, T>, Sender<Vec<T>>)> {
     match flight.test_with_data() {
         Ok((_, values)) => {
             // Who has asked may be gone.
-            let _ = to.send(values[..len.min(values.len())].to_vec());
+            let _ = to.send(made(values));
             None
         }
         Err(flight) => Some((flight, to)),

@@ -12,16 +12,13 @@ use super::saving::Trouble;
 use super::state::{Origin, Position, Saved};
 use crate::data::{Fingerprint, Splits};
 use crate::engine::{StepError, TrainState};
-use crate::exit::UsageError;
 use crate::ranks::World;
 use crate::recipe::Recipe;
 
 /// What has to be the same on all ranks.
 #[derive(Serialize, Deserialize)]
 struct Same {
-    version: String,
     recipe: String,
-    isa: String,
     train: Fingerprint,
     val: Fingerprint,
 }
@@ -102,48 +99,23 @@ pub(super) fn trouble(world: &World, own: &Trouble, files: Vec<String>) -> Resul
         .ok_or_else(|| anyhow!("a step failed, and no rank says why: please report it"))
 }
 
-/// Refuses ranks of another version, recipe or data than rank 0.
+/// Refuses ranks of another recipe or other data than rank 0.
 pub fn agree(world: &World, recipe: &Recipe, isa: &str, splits: &Splits) -> Result<()> {
     if world.size() == 1 {
         return Ok(());
     }
-    let own = Same {
-        version: env!("CARGO_PKG_VERSION").into(),
-        recipe: recipe.dump(),
-        isa: isa.into(),
-        train: splits.train.fingerprint(),
-        val: splits.val.fingerprint(),
-    };
-    let all = world.gather("what is trained", serde_json::to_vec(&own)?)?;
-    let all = all.iter().map(|part| serde_json::from_slice(part)).collect::<Result<Vec<Same>, _>>()?;
-    let mut problems = Vec::new();
-    for (rank, (other, host)) in all.iter().zip(world.hosts()).enumerate().skip(1) {
-        let mut problem = |text: String| problems.push(format!("rank {rank} ({host}) {text}"));
-        if other.version != all[0].version {
-            problem(format!("is version {}, rank 0 is {}", other.version, all[0].version));
-        }
-        if other.isa != all[0].isa {
-            problem(format!(
-                "computes with {}, rank 0 with {}, which round otherwise: set INCEPTION_ISA to one that all have",
-                other.isa, all[0].isa
-            ));
-        }
-        let mut lines = other.recipe.lines().zip(all[0].recipe.lines());
-        if let Some((there, here)) = lines.find(|(there, here)| there != here) {
-            problem(format!("has the recipe `{there}`, rank 0 has `{here}`"));
-        }
-        for (name, there, here) in
-            [("train", &other.train, &all[0].train), ("validation", &other.val, &all[0].val)]
-        {
-            if let Some(difference) = here.difference(there) {
-                problem(format!("has other {name} pictures than rank 0: {difference}"));
-            }
-        }
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(UsageError(format!("the ranks do not train the same: {}", problems.join("; "))).into()),
-    }
+    let (train, val) = (splits.train.fingerprint(), splits.val.fingerprint());
+    world.agree("train", isa, &Same { recipe: recipe.dump(), train, val }, |here, there| {
+        let mut lines = there.recipe.lines().zip(here.recipe.lines());
+        let recipe = lines.find(|(there, here)| there != here);
+        let recipe = recipe.map(|(there, here)| format!("has the recipe `{there}`, rank 0 has `{here}`"));
+        let pictures = [("train", &here.train, &there.train), ("validation", &here.val, &there.val)];
+        let pictures = pictures.into_iter().filter_map(|(name, here, there)| {
+            let difference = here.difference(there)?;
+            Some(format!("has other {name} pictures than rank 0: {difference}"))
+        });
+        recipe.into_iter().chain(pictures).collect()
+    })
 }
 
 impl Run {

@@ -16,7 +16,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Part, Run, share};
+use super::{Part, Run};
 use crate::engine::Use;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::interrupt;
@@ -73,7 +73,7 @@ impl Run {
         let mut batches = self.batches(Part::Val);
         self.world.doing(|| "evaluation".into());
         let (classes, mut stopped) = (self.engine.graph().classes(), false);
-        let all = share(self.val.samples.len(), self.world).len();
+        let all = self.world.share(self.val.samples.len()).len();
         let until_stopped = std::iter::from_fn(|| {
             stopped = interrupt::asked();
             self.progress.validate(batches.position(), all);

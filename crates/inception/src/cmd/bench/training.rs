@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use inception_cpu::{Device, Keep, Optimizer, Phase, StepOptions, StepTimes, TrainNeeds, Trainer};
+use inception_cpu::{Device, Keep, Optimizer, Phase, StepOptions, StepTimes, TrainNeeds, Trainer, Wire};
 use inception_graph::{Graph, Weights, thousands};
 use serde::Serialize;
 
@@ -147,6 +147,7 @@ pub(super) fn measure(
         random: [0, 0],
         micro_batch: NonZeroUsize::new(micro_batch),
         sync_norm: false,
+        wire: Wire::F32,
     };
     let flop = 3.0 * 2.0 * graph.macs() as f64 * batch as f64;
     let mut failed = None;
