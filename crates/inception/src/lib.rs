@@ -9,6 +9,7 @@ pub mod collect;
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod dist;
 pub mod engine;
 pub mod evaluate;
 pub mod exit;

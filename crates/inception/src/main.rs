@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => cmd::compare::run(*args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Data(args) => cmd::data::run(args),
+        Command::Dist(args) => cmd::dist::run(args),
         Command::Demo(args) => cmd::demo::run(args),
         Command::Info(args) => cmd::info::run(args),
         Command::Predict(args) => cmd::predict::run(args),

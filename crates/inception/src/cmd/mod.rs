@@ -22,6 +22,7 @@ pub mod convert;
 pub mod data;
 pub mod demo;
 pub mod device;
+pub mod dist;
 pub mod ensemble;
 pub mod eval;
 pub mod info;
