@@ -16,6 +16,7 @@ import heapq
 import os
 import random
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -68,6 +69,13 @@ class Host:
         return ["ip", "netns", "exec", self.namespace, *named, *command]
 
     def close(self):
+        # What still runs there, as where a host is switched off.
+        found = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
+        for process in found.stdout.split():
+            try:
+                os.kill(int(process), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         subprocess.run(["ip", "netns", "del", self.namespace], check=False)
 
 
@@ -164,6 +172,7 @@ def main():
     if not command:
         parser.error("no command: give it behind --")
     hosts = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for number in range(args.hosts):
             hosts.append(Host(number))
@@ -172,6 +181,8 @@ def main():
         here = f"python3 {os.path.abspath(__file__)} --agent"
         mpi = ["-H", where, "--mca", "plm_rsh_agent", here, "--mca", "btl", "tcp,self"]
         mpi += ["--mca", "btl_tcp_if_include", DEVICE, "--mca", "oob_tcp_if_include", DEVICE, "--bind-to", "none"]
+        # Without these mpirun waits for minutes for a host that is gone.
+        mpi += ["--mca", "oob_tcp_keepalive_time", "5", "--mca", "oob_tcp_keepalive_intvl", "2", "--mca", "oob_tcp_keepalive_probes", "5"]
         command = [word for given in command for word in (mpi if given == "{mpi}" else [given])]
         environment = dict(os.environ, INCEPTION_HOSTS=",".join(host.namespace for host in hosts))
         running = subprocess.Popen(hosts[0].inside(command), env=environment)

@@ -107,6 +107,9 @@ impl Exchange {
 
 static WORLD: OnceLock<World> = OnceLock::new();
 
+/// A rank that asks nobody.
+pub static ALONE: World = World { rank: 0, size: 1, hosts: Vec::new(), link: None };
+
 /// Seconds that a rank waits for the others before it is reported, where no flag says.
 pub const STALL_TIMEOUT: NonZeroU64 = NonZeroU64::new(30).unwrap();
 
@@ -134,7 +137,6 @@ pub fn join(stall: Duration) -> Result<&'static World> {
 
 /// All ranks; this one alone before [`join`].
 pub fn world() -> &'static World {
-    static ALONE: World = World { rank: 0, size: 1, hosts: Vec::new(), link: None };
     WORLD.get().unwrap_or(&ALONE)
 }
 

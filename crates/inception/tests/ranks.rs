@@ -1,32 +1,16 @@
 //! Several ranks under `mpirun`: the same training as one, and an end that says why. Needs Open MPI's `mpirun`.
 
 mod cli_support;
+mod ranks_support;
 
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cli_support::Place;
-
-const NET: [&str; 15] = [
-    "train",
-    "data",
-    "-m",
-    "inception_resnet_v1",
-    "--img-size",
-    "75",
-    "--width",
-    "0.05",
-    "-b",
-    "8",
-    "--micro-batch",
-    "2",
-    "--threads",
-    "1",
-    "--output=out",
-];
+use ranks_support::{NET, as_root, text, trained};
 
 /// `inception` with `args` as so many ranks in the folder of `place`.
 fn mpirun(place: &Place, ranks: usize, args: &[&str]) -> Command {
@@ -40,16 +24,8 @@ fn launcher(place: &Place, ranks: usize) -> Command {
     // More ranks than cores, as whoever tests: all of that is no concern of a test.
     command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
     command.current_dir(place.dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] {
-        command.env(name, "1");
-    }
-    // Containers forbid reading another process's memory, and Open MPI says so.
-    command.env("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
+    as_root(&mut command);
     command
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The process of rank `rank` among those of a launcher, once it has taken a step.
@@ -78,20 +54,6 @@ fn rank_of(place: &Place, run: &str, launcher: &mut Child, rank: usize) -> Strin
 
 fn signal(name: &str, process: &str) {
     assert!(Command::new("kill").args([name, process]).status().unwrap().success());
-}
-
-/// Bytes of the weights and columns of the summary that no number of ranks may change.
-fn trained(place: &Place, run: &str) -> (Vec<u8>, Vec<String>) {
-    let folder = place.path("out").join(run);
-    let bytes = fs::read(folder.join("last.safetensors")).unwrap();
-    let head = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let summary = fs::read_to_string(folder.join("summary.csv")).unwrap();
-    let row = |line: &str| {
-        // Losses are sums of the ranks' sums: all but their last digits.
-        let short = |cell: &str| cell.parse::<f64>().map_or(cell.into(), |loss| format!("{loss:.5}"));
-        line.split(',').map(short).collect::<Vec<String>>().join(",")
-    };
-    (bytes[8 + head..].to_vec(), summary.lines().map(row).collect())
 }
 
 /// Fifty steps of 8 pictures in groups of 2: the weights of 1, 2 and 4 ranks have the same bits, with mixed pictures,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use inception_cpu::{Device, Keep, Peers, Wire};
-use inception_graph::thousands;
+use inception_graph::{Graph, thousands};
 use serde::{Deserialize, Serialize};
 
 use super::SizeArgs;
@@ -18,10 +18,10 @@ use crate::cmd::device::DeviceArgs;
 use crate::cmd::ranks::RanksArgs;
 use crate::cmd::{check_seconds, stdout, write_json};
 use crate::data::folder::open_single;
-use crate::dist::{Link, Point, Ranks, fit};
+use crate::dist::{Link, Point, Ranks, Work, fit};
 use crate::exit::{self, BadData, Exit};
 use crate::progress::bytes;
-use crate::ranks::World;
+use crate::ranks::{self, World};
 
 const NOTES: &str = "\
 Start it as training is to be started: by the same mpirun or srun, with the same hosts, ranks and bindings. It ends with 1 where something is wrong.
@@ -81,9 +81,18 @@ struct Found {
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<Link>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    steps: Option<training::Training>,
+    steps: Option<Steps>,
     forecasts: Vec<Forecast>,
     problems: Vec<String>,
+}
+
+/// Training steps.
+#[derive(Serialize)]
+struct Steps {
+    /// A rank's own, while all the others take theirs and nobody waits for another.
+    work: Work,
+    /// Of all together.
+    together: training::Training,
 }
 
 /// The link that was measured, of a file of this command.
@@ -116,12 +125,31 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
         problems
             .push("the times of sums do not rise with their bytes: measure again on a quiet machine".into());
     }
+    let steps = graph.as_ref().map(|graph| steps(graph, &device, &args, world)).transpose()?;
+    if !world.leads() {
+        return Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed });
+    }
+    let more = (0..7).map(|power| world.size() << power);
+    let forecasts = steps.as_ref().zip(link).map(|(steps, link)| {
+        more.map(|count| forecast(&steps.work, 4.0, Ranks { count, per_host }, link)).collect::<Vec<_>>()
+    });
+    let found = Found { ranks, sums, link, steps, forecasts: forecasts.unwrap_or_default(), problems };
+    let mut out = stdout();
+    match args.json {
+        true => write_json(&mut out, &found)?,
+        false => write_text(&mut out, &found)?,
+    }
+    out.flush()?;
+    Ok(if found.problems.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// Takes steps, each rank for itself, then all together.
+fn steps(graph: &Graph, device: &Device, args: &DoctorArgs, world: &World) -> Result<Steps> {
     let batch = args.batch_size.map_or(8 * world.size(), NonZeroUsize::get);
-    let steps = graph.as_ref().map(|graph| {
-        world.doing(|| "steps".into());
+    let measure = |batch: usize, world: &World| {
         training::measure(&training::Asked {
             graph,
-            device: &device,
+            device,
             files: None,
             batch,
             micro_batch: None,
@@ -132,24 +160,15 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
             world,
             watch: true,
         })
-    });
-    let steps = steps.transpose()?;
-    if !world.leads() {
-        return Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed });
-    }
-    let work = steps.as_ref().and_then(|steps| steps.work.as_ref());
-    let more = (0..7).map(|power| world.size() << power);
-    let forecasts = work.zip(link).map(|(work, link)| {
-        more.map(|count| forecast(work, 4.0, Ranks { count, per_host }, link)).collect::<Vec<_>>()
-    });
-    let found = Found { ranks, sums, link, steps, forecasts: forecasts.unwrap_or_default(), problems };
-    let mut out = stdout();
-    match args.json {
-        true => write_json(&mut out, &found)?,
-        false => write_text(&mut out, &found)?,
-    }
-    out.flush()?;
-    Ok(if found.problems.is_empty() { Exit::Done } else { Exit::Failed })
+    };
+    let own = world.share(batch).len();
+    world.doing(|| "steps alone".into());
+    world.any("steps alone", [false])?;
+    let alone = measure(own.max(1), &ranks::ALONE)?;
+    world.doing(|| "steps together".into());
+    let together = measure(batch, world)?;
+    let work = alone.work.context("a measurement without its work: please report it")?;
+    Ok(Steps { work, together })
 }
 
 /// Moments at which clocks are looked at.
@@ -353,9 +372,14 @@ fn write_text(out: &mut impl Write, found: &Found) -> Result<()> {
             bytes(bandwidth as u64)
         )?;
     }
-    if let Some(steps) = &found.steps {
-        writeln!(out)?;
-        training::text(out, steps, f64::NAN)?;
+    if let Some(Steps { work, together }) = &found.steps {
+        writeln!(
+            out,
+            "\na step of {} pictures takes a rank {:.1} ms if nobody waits; together:",
+            work.batch,
+            1e3 * work.step()
+        )?;
+        training::text(out, together, f64::NAN)?;
     }
     if !found.forecasts.is_empty() {
         writeln!(out, "\nforecast, with as many pictures for each rank and as many ranks for each host:")?;
