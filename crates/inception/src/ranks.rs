@@ -179,7 +179,7 @@ pub fn fail(message: &str) {
     let Some(name) = world().name() else { return say_error(message) };
     if !world().leads() {
         // What all ranks have to say is said once: rank 0 ends them all meanwhile.
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(5));
     }
     say_error(&format!("{name}: {message}"));
 }
