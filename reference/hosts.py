@@ -2,7 +2,7 @@
 
   sudo python3 reference/hosts.py 2 -- mpirun {mpi} -n 2 inception dist doctor
   sudo python3 reference/hosts.py 2 --delay 10 --rate 1000 -- mpirun {mpi} …           10 ms and 1 Gbit/s each way
-  sudo python3 reference/hosts.py 3 --delay-of 1=500 --loss 1 -- mpirun {mpi} …        500 ms to and from the second, 1 % lost
+  sudo python3 reference/hosts.py 3 --delay-of 1=500 --loss 1 -- mpirun {mpi} …        500 ms more to the second, and from it; 1 % lost
   sudo python3 reference/hosts.py 2 --cut 1=20 -- mpirun {mpi} …                       the second is gone after 20 s
 
 The command runs on the first host; `{mpi}` becomes the flags that tell Open MPI's mpirun of the hosts. Each host has a TUN device, and
@@ -43,7 +43,6 @@ class Host:
         self.namespace = f"inception-{os.getpid()}-{number}"
         self.name, self.address = f"host-{number}", f"{NETWORK}.{number + 1}"
         self.free = [0.0, 0.0]
-        self.waiting = [0, 0]
         sh("ip", "netns", "add", self.namespace)
 
     def open(self):
@@ -85,7 +84,7 @@ class Wire:
     def __init__(self, hosts, args):
         self.hosts, self.args = hosts, args
         self.by_address = {bytes(map(int, host.address.split("."))): i for i, host in enumerate(hosts)}
-        self.delays = [args.delay + dict(args.delay_of).get(i, 0.0) for i in range(len(hosts))]
+        self.delays = [dict(args.delay_of).get(i, 0.0) for i in range(len(hosts))]
         self.cuts = dict(args.cut)
         self.random = random.Random(1)
         self.flying, self.count = [], 0
@@ -120,8 +119,7 @@ class Wire:
             when = self.pass_link(source, 0, now, len(packet))
             when = when and self.pass_link(target, 1, when, len(packet))
             if when:
-                # Each link of the way has half of the delay, both ways the whole.
-                when += (self.delays[source] + self.delays[target]) / 2 / 1e3
+                when += (self.args.delay + self.delays[source] + self.delays[target]) / 1e3
                 self.count += 1
                 heapq.heappush(self.flying, (when, self.count, target, packet))
 
@@ -161,7 +159,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hosts", type=int)
     parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="from a host to another")
-    parser.add_argument("--delay-of", type=of_host, action="append", default=[], metavar="HOST=MS", help="twice as much from and to this one")
+    parser.add_argument("--delay-of", type=of_host, action="append", default=[], metavar="HOST=MS", help="as much more to this one, and from it")
     parser.add_argument("--rate", type=float, default=0.0, metavar="MBIT", help="of each host, each way")
     parser.add_argument("--loss", type=float, default=0.0, metavar="PERCENT")
     parser.add_argument("--cut", type=of_host, action="append", default=[], metavar="HOST=SECONDS")
@@ -169,10 +167,14 @@ def main():
     words = sys.argv[1:]
     split = words.index("--") if "--" in words else len(words)
     args, command = parser.parse_args(words[:split]), words[split + 1 :]
+    unknown = [host for host, _ in args.delay_of + args.cut if host >= args.hosts]
+    if unknown:
+        parser.error(f"there is no host {unknown[0]}: the first of {args.hosts} is 0")
     if not command:
         parser.error("no command: give it behind --")
     hosts = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in [signal.SIGTERM, signal.SIGHUP]:
+        signal.signal(number, lambda *_: sys.exit(143))
     try:
         for number in range(args.hosts):
             hosts.append(Host(number))
@@ -189,6 +191,7 @@ def main():
         Wire(hosts, args).carry(running)
         sys.exit(running.returncode)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for host in hosts:
             host.close()
 

@@ -1,5 +1,5 @@
-"""Checks launch/mpijob.yaml: a document of the MPI Operator's kubeflow.org/v2beta1, with keys that this knows and none else, and arguments
-that say what docs/distributed.md says.
+"""Checks launch/mpijob.yaml: a document of the MPI Operator's kubeflow.org/v2beta1 whose keys above the pods are known ones, with as many
+pictures for each rank, and threads for each core, as it has ranks and cores.
 
 Needs PyYAML.
 """

@@ -45,8 +45,10 @@ def doctor(options, wire, ranks, net, side, width, batch):
         start = [sys.executable, hosts, 2, *WIRES[wire], "--slots", ranks // 2, "--", "mpirun", "{mpi}", "-n", ranks]
     environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                        OMPI_MCA_btl_vader_single_copy_mechanism="none")
-    # Four ranks share two cores here, and the doctor says that this is wrong.
+    # Four ranks share two cores here: the doctor says that this is wrong, and ends with 1.
     ended = subprocess.run([str(word) for word in start + command], capture_output=True, text=True, env=environment, check=False)
+    if ended.returncode not in (0, 1) or not ended.stdout.startswith("{"):
+        raise RuntimeError(f"{command} ended with {ended.returncode}: {ended.stderr}")
     found = json.loads(ended.stdout)
     together, link, forecast = found["steps"]["together"], found["link"], found["forecasts"][0]
     work = found["steps"]["work"]

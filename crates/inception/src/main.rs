@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         // `inception info … | head` has read enough, which is no failure.
-        Err(error) if exit::is_broken_pipe(&error) => Exit::Done,
+        Err(error) if exit::is_broken_pipe(&error) && ranks::world().size() == 1 => Exit::Done,
         Err(error) => {
             let exit = exit::of(&error);
             ranks::fail(&exit::message(&error));

@@ -23,8 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use inception_cpu::{Peers, PeersLost, Wire};
 
@@ -108,7 +109,7 @@ impl Exchange {
 static WORLD: OnceLock<World> = OnceLock::new();
 
 /// A rank that asks nobody.
-pub static ALONE: World = World { rank: 0, size: 1, hosts: Vec::new(), link: None };
+pub static ALONE: World = World::alone();
 
 /// Seconds that a rank waits for the others before it is reported, where no flag says.
 pub const STALL_TIMEOUT: NonZeroU64 = NonZeroU64::new(30).unwrap();
@@ -128,7 +129,7 @@ pub fn join(stall: Duration) -> Result<&'static World> {
                 }
                 world
             }
-            _ => World { rank: 0, size: 1, hosts: Vec::new(), link: None },
+            _ => World::alone(),
         };
         let _ = WORLD.set(world);
     }
@@ -222,6 +223,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
+    const fn alone() -> World {
+        World { rank: 0, size: 1, hosts: Vec::new(), link: None }
+    }
+
     /// Which one this is, from 0.
     pub fn rank(&self) -> usize {
         self.rank
@@ -310,24 +315,18 @@ impl World {
         if self.size == 1 {
             return Ok(());
         }
-        let own = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), isa, own))?;
+        let own = serde_json::to_vec(&(Program::new(isa), own))?;
         let all = self.gather("what all have", own)?;
-        let all: Vec<(String, String, T)> =
+        // Another version may say something else.
+        let all: Vec<(Program, Value)> =
             all.iter().map(|part| serde_json::from_slice(part)).collect::<Result<_, _>>()?;
-        let (version, isa, here) = &all[0];
+        let (program, here) = &all[0];
         let mut problems = Vec::new();
-        for (rank, (other, host)) in all.iter().zip(&self.hosts).enumerate().skip(1) {
-            let mut found = Vec::new();
-            if other.0 != *version {
-                found.push(format!("is version {}, rank 0 is {version}", other.0));
+        for (rank, ((other, there), host)) in all.iter().zip(&self.hosts).enumerate().skip(1) {
+            let mut found = program.differences(other);
+            if found.is_empty() {
+                found = differences(&T::deserialize(here)?, &T::deserialize(there)?);
             }
-            if other.1 != *isa {
-                found.push(format!(
-                    "computes with {}, rank 0 with {isa}, which round otherwise: set INCEPTION_ISA to one that all have",
-                    other.1
-                ));
-            }
-            found.extend(differences(here, &other.2));
             problems.extend(found.iter().map(|problem| format!("rank {rank} ({host}) {problem}")));
         }
         match problems.is_empty() {
@@ -336,6 +335,15 @@ impl World {
                 Err(UsageError(format!("the ranks do not {verb} the same: {}", problems.join("; "))).into())
             }
         }
+    }
+
+    /// The same for what was asked for, an object of values.
+    pub fn agree_on(&self, verb: &str, isa: &str, asked: &Value) -> Result<()> {
+        self.agree(verb, isa, asked, |here, there| {
+            let mut found = Vec::new();
+            unlike("", here, there, &mut found);
+            found
+        })
     }
 
     /// Waits until all ranks have come.
@@ -362,6 +370,58 @@ impl World {
     /// Those who take a step together; none where this rank is alone.
     pub fn peers(&self) -> Option<&dyn Peers> {
         (self.size > 1).then_some(self)
+    }
+}
+
+/// What computes at a rank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    version: String,
+    /// Its instructions.
+    pub isa: String,
+}
+
+impl Program {
+    /// This one.
+    pub fn new(isa: &str) -> Self {
+        Program { version: env!("CARGO_PKG_VERSION").into(), isa: isa.into() }
+    }
+
+    /// Why `other` would not compute the same as this, which is rank 0's.
+    pub fn differences(&self, other: &Program) -> Vec<String> {
+        let Program { version, isa } = other;
+        let version =
+            (*version != self.version).then(|| format!("is version {version}, rank 0 is {}", self.version));
+        let isa = (*isa != self.isa).then(|| {
+            format!(
+                "computes with {isa}, rank 0 with {}, which round otherwise: set INCEPTION_ISA to one that all have",
+                self.isa
+            )
+        });
+        version.into_iter().chain(isa).collect()
+    }
+}
+
+/// Characters of a value in a message.
+const SHOWN: usize = 60;
+
+/// Where an object is `there` another than `here`, at rank 0.
+fn unlike(name: &str, here: &Value, there: &Value, found: &mut Vec<String>) {
+    match (here, there) {
+        (Value::Object(here), Value::Object(there)) => {
+            let dot = if name.is_empty() { "" } else { "." };
+            for (key, value) in here {
+                unlike(&format!("{name}{dot}{key}"), value, there.get(key).unwrap_or(&Value::Null), found);
+            }
+        }
+        _ if here != there => {
+            let [here, there] = [here, there].map(Value::to_string);
+            found.push(match here.len().max(there.len()) <= SHOWN {
+                true => format!("has `{name}` {there}, rank 0 has {here}"),
+                false => format!("has another `{name}` than rank 0"),
+            });
+        }
+        _ => {}
     }
 }
 
@@ -408,5 +468,27 @@ impl Peers for World {
         if let Ok(sums) = link.ask(what, |to| Ask::WideSum(values.to_vec(), to)) {
             values.copy_from_slice(&sums);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_unlike_is_named() {
+        let here = json!({"crops": 12, "network": {"side": 299, "weights": "a".repeat(64)}, "same": [1]});
+        let there = json!({"crops": 144, "network": {"side": 299, "weights": "b".repeat(64)}, "same": [1]});
+        let mut found = Vec::new();
+        unlike("", &here, &there, &mut found);
+        assert_eq!(found, ["has `crops` 144, rank 0 has 12", "has another `network.weights` than rank 0"]);
+        let (own, other) = (Program::new("avx2"), Program { version: "0.0.1".into(), isa: "avx512".into() });
+        assert!(own.differences(&own).is_empty());
+        let found = own.differences(&other).join("; ");
+        assert!(
+            found.contains("is version 0.0.1") && found.contains("computes with avx512, rank 0 with avx2")
+        );
     }
 }

@@ -131,6 +131,7 @@ pub struct Recipe {
     pub micro_batch: usize,
     /// Whether batch norm sees the pictures of all ranks; of no effect on one.
     pub sync_norm: bool,
+    /// Whether gradients travel between ranks in half the bytes.
     pub bf16_sums: bool,
     pub seed: u64,
     pub aux_weight: f32,

@@ -29,10 +29,8 @@ fn a_slow_and_lossy_wire_changes_no_bit() {
     let place = Place::with_pictures();
     let alone = train("alone", &["--epochs", "4"]);
     assert_eq!(place.run(&alone).code, 0);
-    for (run, wire, epochs) in
-        [("lossy", &["--loss", "3", "--delay", "3"][..], "4"), ("narrow", &["--rate", "20"], "4")]
-    {
-        let output = hosts(&place, wire, &train(run, &["--epochs", epochs]));
+    for (run, wire) in [("lossy", &["--loss", "3", "--delay", "3"][..]), ("narrow", &["--rate", "20"])] {
+        let output = hosts(&place, wire, &train(run, &["--epochs", "4"]));
         assert!(output.status.success(), "{run}: {}", text(&output));
         assert!(trained(&place, run) == trained(&place, "alone"), "{run}");
     }
@@ -45,7 +43,7 @@ fn a_rank_that_is_far_away_is_waited_for() {
     let place = Place::with_pictures();
     assert_eq!(place.run(&train("alone", &["--epochs", "2"])).code, 0);
     let output =
-        hosts(&place, &["--delay-of", "1=1000"], &train("far", &["--epochs", "2", "--stall-timeout", "1"]));
+        hosts(&place, &["--delay-of", "1=500"], &train("far", &["--epochs", "2", "--stall-timeout", "1"]));
     assert!(output.status.success(), "{}", text(&output));
     assert!(trained(&place, "far") == trained(&place, "alone"));
     let text = text(&output);

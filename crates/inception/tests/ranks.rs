@@ -20,7 +20,9 @@ fn mpirun(place: &Place, ranks: usize, args: &[&str]) -> Command {
 }
 
 fn launcher(place: &Place, ranks: usize) -> Command {
-    let mut command = Command::new("mpirun");
+    // Ranks that wait for each other for ever are a failure, too.
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "300", "mpirun"]);
     // More ranks than cores, as whoever tests: all of that is no concern of a test.
     command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
     command.current_dir(place.dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -174,7 +176,7 @@ fn many_pictures() -> Place {
     place
 }
 
-/// All that is written, whatever the number of ranks: one batch of two a round and less, and pictures for some ranks alone.
+/// All that is written, whatever the number of ranks: two pictures a round, and pictures for some ranks alone.
 #[test]
 fn one_and_several_ranks_evaluate_to_the_same_digits() {
     let place = many_pictures();
@@ -228,4 +230,120 @@ fn one_and_several_ranks_predict_the_same_rows() {
         assert_eq!(rows(ranks, &["more"], ""), folder);
         assert_eq!(rows(ranks, &["-"], list), listed);
     }
+}
+
+/// A network of those whose answers were kept is not asked again; rank 0 alone has them.
+#[test]
+fn ranks_average_answers_that_were_kept_with_others() {
+    let place = many_pictures();
+    let other = Place::new();
+    fs::copy(other.path("net.safetensors"), place.path("other.safetensors")).unwrap();
+    let eval = |ranks: usize, weights: &str, more: &[&str]| {
+        let args =
+            ["eval", "-w", weights, "more", "--on-bad", "skip", "--json", "--threads", "1", "--crops", "10"];
+        let output = mpirun(&place, ranks, &[&args[..], more].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        output.stdout
+    };
+    let both = ["--ensemble", "net.safetensors"];
+    let one = eval(1, "other.safetensors", &both);
+    fs::remove_dir_all(place.path("output")).unwrap();
+    eval(1, "net.safetensors", &[]);
+    assert!(eval(2, "other.safetensors", &both) == one);
+}
+
+#[test]
+fn ranks_that_would_answer_otherwise_are_refused() {
+    let place = many_pictures();
+    let program = env!("CARGO_BIN_EXE_inception");
+    let refused = |args: &[&str], second: &[&str], part: &str| {
+        let mut command = launcher(&place, 1);
+        command.arg(program).args(args).args([":", "-n", "1", program]).args(args).args(second);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains(part), "{}", text(&output));
+    };
+    let eval = ["eval", "-w", "net.safetensors", "more", "--threads", "1"];
+    refused(&eval, &["--crops", "12"], "has `crops` 12, rank 0 has 1");
+    refused(&eval, &["-b", "7"], "has `batch_size` 7, rank 0 has 32");
+    let predict = ["predict", "-w", "net.safetensors", "more", "--threads", "1"];
+    refused(&predict, &["--precision", "exact"], "has `precision`");
+    let bench = [
+        "bench",
+        "inception_v3",
+        "--img-size",
+        "75",
+        "--width",
+        "0.05",
+        "--train",
+        "-b",
+        "4",
+        "--threads",
+        "1",
+    ];
+    refused(&bench, &["--micro-batch", "1"], "has `micro_batch` 1, rank 0 has null");
+}
+
+/// Lengths that are no multiple of ranks and words; other weights than those of exact sums, and twice the same.
+#[test]
+fn gradients_in_half_the_bytes_train_the_same_network_twice() {
+    let place = Place::with_pictures();
+    let run = |name: &str, more: &[&str]| {
+        // Six of eight pictures.
+        let mut args: Vec<&str> = NET.iter().map(|&word| if word == "8" { "6" } else { word }).collect();
+        args.extend(["--epochs", "3", "--experiment", name]);
+        args.extend(more);
+        let output = mpirun(&place, 3, &args).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        trained(&place, name).0
+    };
+    let half = run("half", &["--set", "bf16_sums=true"]);
+    assert!(half == run("again", &["--set", "bf16_sums=true"]), "bits");
+    assert!(half != run("exact", &[]), "as if they were not rounded");
+}
+
+#[test]
+fn a_doctor_measures_sums_and_steps_and_says_what_is_wrong() {
+    let place = Place::with_pictures();
+    let doctor =
+        ["dist", "doctor", "--data", "data", "--seconds", "0.5", "-m", "inception_v3", "--img-size", "75"];
+    let doctor = [&doctor[..], &["--width", "0.05", "-b", "4", "--threads", "1", "--json"]].concat();
+    let output = mpirun(&place, 2, &doctor).output().unwrap();
+    let found: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    assert_eq!((found["ranks"].as_array().unwrap().len(), &found["hosts"]), (2, &1.into()));
+    assert_eq!(found["ranks"][1]["data"]["Ok"][0]["pictures"], 8);
+    let times: Vec<f64> =
+        found["sums"].as_array().unwrap().iter().map(|sum| sum["seconds"].as_f64().unwrap()).collect();
+    assert!(times.len() == 6 && times.iter().all(|&time| time > 0.0), "{times:?}");
+    let together = &found["steps"]["together"];
+    let (step, rate) =
+        (together["median_ms"].as_f64().unwrap(), together["images_per_second"].as_f64().unwrap());
+    assert!((rate * step / 1e3 - 4.0).abs() < 1e-6, "pictures of both ranks: {together}");
+    assert!(together["sums"]["in_flight_ms"].as_f64().unwrap() > 0.0);
+    let work = &found["steps"]["work"];
+    assert_eq!((&work["batch"], &work["threads"]), (&2.into(), &1.into()));
+    // What is wrong is told before all end.
+    let more_threads =
+        mpirun(&place, 2, &["dist", "doctor", "--threads", "999", "--seconds", "0.1"]).output().unwrap();
+    let told = String::from_utf8_lossy(&more_threads.stdout);
+    assert_eq!(more_threads.status.code(), Some(1), "{told}");
+    assert!(told.contains("more threads than cores"), "{told}");
+    let mut command = launcher(&place, 1);
+    let program = env!("CARGO_BIN_EXE_inception");
+    let doctor = ["dist", "doctor", "--threads", "1", "--seconds", "0.1"];
+    let output = command
+        .arg(program)
+        .args(doctor)
+        .args([":", "-n", "1", program])
+        .args(doctor)
+        .args(["-b", "4", "-m", "inception_v3"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.code() == Some(1) && told.contains("was started with other flags"),
+        "{told} {}",
+        text(&output)
+    );
 }

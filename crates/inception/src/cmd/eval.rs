@@ -15,7 +15,6 @@ use super::weights::WeightsArgs;
 use crate::data::OnBad;
 use crate::exit::{BadData, Exit};
 use crate::interrupt;
-use crate::logits;
 use crate::progress::say;
 use crate::run_dir::environment;
 use collecting::{Collected, KeepArgs};
@@ -77,23 +76,16 @@ pub fn run(args: EvalArgs) -> Result<Exit> {
     let environment = environment(device.isa.name(), device.pool.threads());
     let keeps = args.keep.folder(&args.ensemble).is_some();
     let pictures = args.judging.open(&args.data, &metadata, keeps)?;
-    let judging = args.judging.clone().prepare(&pictures, &metadata, args.on_bad)?;
+    // Files of answers, and of what they are judged by, are rank 0's alone.
+    let prepare = || args.judging.clone().prepare(&pictures, &metadata, args.on_bad);
+    let judging = world.leads().then(prepare).transpose()?;
     if let Some(first) = pictures.data.ignored.first() {
         let (n, first) = (pictures.data.ignored.len(), first.display());
         say(&format!("note: {n} files are no .jpg or .png and were not read, the first is {first}"));
     }
-    let networks: Vec<String> = members.iter().map(|(_, weights)| logits::digest_of(weights)).collect();
-    world.agree("evaluate", device.isa.name(), &(networks, pictures.data.fingerprint()), |here, there| {
-        let weights = (here.0 != there.0).then(|| "has other weights than rank 0".to_string());
-        let pictures = here.1.difference(&there.1);
-        let pictures = pictures.map(|how| format!("has other pictures than rank 0: {how}"));
-        weights.into_iter().chain(pictures).collect()
-    })?;
     let collected = collecting::collect(members, &pictures, &device, &args, world)?;
     let Some(Collected { answers, skipped, asked }) = collected else { return Ok(Exit::Stopped) };
-    if !world.leads() {
-        return Ok(Exit::Done);
-    }
+    let Some(judging) = judging else { return Ok(Exit::Done) };
     if answers.is_empty() {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
     }

@@ -12,8 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use inception_cpu::Device;
-use inception_graph::Weights;
+use serde_json::json;
 
 use super::device::DeviceArgs;
 use super::ensemble::{EnsembleArgs, Member, average};
@@ -24,7 +23,6 @@ use crate::collect::{Blocks, Collector, Network, SEEING, Shared};
 use crate::data::feed::{Feed, Listed};
 use crate::data::{DataError, Picture, files};
 use crate::exit::{BadData, Exit, UsageError};
-use crate::logits;
 use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
 use crate::ranks::World;
@@ -117,8 +115,19 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
 
     let sights: Vec<_> = members.iter().map(|(member, _)| member.sight(args.ensemble.crops)).collect();
     let (batch, pool) = (args.batch_size.get(), decoders(args.workers, &device));
-    agree(world, &members, &device)?;
     let blocks = Blocks::new(world, batch, args.ensemble.crops.views());
+    if world.size() > 1 {
+        let networks: Vec<_> = members.iter().map(|(member, weights)| member.key(weights)).collect();
+        let precision = format!("{:?}", device.precision);
+        let asked = json!({
+            "networks": networks,
+            "crops": args.ensemble.crops.views(),
+            "block": blocks.size(),
+            "precision": precision,
+        });
+        world.agree_on("predict", device.isa.name(), &asked)?;
+        world.doing(|| "listing pictures".into());
+    }
     let (pictures, count) = list(args.paths, world, blocks)?;
     let feed =
         Feed::new(pictures, &sights, batch, pool).context("starting the thread that lists pictures")?;
@@ -163,17 +172,6 @@ fn by_extension(output: Option<&Path>) -> Format {
     }
 }
 
-/// Refuses ranks with other weights or another program than rank 0.
-fn agree(world: &World, members: &[(Member, Weights)], device: &Device) -> Result<()> {
-    if world.size() == 1 {
-        return Ok(());
-    }
-    let networks: Vec<String> = members.iter().map(|(_, weights)| logits::digest_of(weights)).collect();
-    world.agree("predict", device.isa.name(), &networks, |here, there| {
-        (here != there).then(|| "has other weights than rank 0".into()).into_iter().collect()
-    })
-}
-
 /// The pictures of this rank, and how many all ranks have. Alone they are listed while the first ones are decoded, and not counted.
 fn list(
     paths: Vec<PathBuf>,
@@ -187,13 +185,25 @@ fn list(
     // As rank 0 finds them; nobody else has stdin.
     let mut bytes = Vec::new();
     if world.leads() {
-        bytes = serde_json::to_vec(&listed.collect::<Vec<_>>()).context("telling all ranks the pictures")?;
+        bytes = serde_json::to_vec(&listed.map(tellable).collect::<Vec<_>>())?;
     }
     world.broadcast("list of pictures", &mut bytes)?;
     let all: Vec<Found> = serde_json::from_slice(&bytes)?;
     let count = all.len();
     let own = all.into_iter().enumerate().filter(move |(place, _)| blocks.is_own(*place));
     Ok((Box::new(own.map(|(_, path)| path.map(Picture::File))), count))
+}
+
+/// A path that ranks can tell each other.
+fn tellable(found: Found) -> Found {
+    match found {
+        Ok(path) if path.to_str().is_none() => {
+            let name = path.display().to_string();
+            let problem = "its name is not UTF-8: rename it, or start inception without mpirun".into();
+            Err((name.clone(), DataError::Picture { name, problem }))
+        }
+        found => found,
+    }
 }
 
 /// A path of a picture, or a name and what is wrong in its place.

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{Answered, Collector, SEEING};
@@ -28,7 +28,13 @@ pub struct Blocks {
 impl Blocks {
     /// Two batches of a network that takes `batch` views at a time, of pictures of which each has so many.
     pub fn new(world: &World, batch: usize, views: usize) -> Self {
-        Blocks { rank: world.rank(), ranks: world.size(), size: (2 * batch).div_ceil(views) }
+        let size = batch.saturating_mul(2).div_ceil(views);
+        Blocks { rank: world.rank(), ranks: world.size(), size }
+    }
+
+    /// Pictures of each block.
+    pub fn size(self) -> usize {
+        self.size
     }
 
     /// Whether the picture at this place of the list is this rank's.
@@ -38,7 +44,7 @@ impl Blocks {
 
     /// Pictures of this rank among those from `first` to `count` that come in a round.
     fn own(self, first: usize, count: usize) -> Range<usize> {
-        let until = |rank: usize| (first + rank * self.size).min(count);
+        let until = |rank: usize| first.saturating_add(rank.saturating_mul(self.size)).min(count);
         until(self.rank)..until(self.rank + 1)
     }
 }
@@ -55,13 +61,14 @@ pub struct Shared<'a> {
     stopped: bool,
 }
 
-/// An answer without its values.
+/// What a rank has answered, but for the values.
 #[derive(Serialize, Deserialize)]
 struct Head {
     answers: Vec<Told>,
     stopped: bool,
 }
 
+/// An answer without its values.
 #[derive(Serialize, Deserialize)]
 struct Told {
     name: String,
@@ -100,23 +107,28 @@ impl<'a> Shared<'a> {
         let own = self.blocks.own(self.first, self.count);
         self.world.doing(|| format!("pictures {} to {}", own.start + 1, own.end));
         let (mut answers, mut values) = (Vec::new(), Vec::new());
-        for _ in own {
+        for _ in own.clone() {
             // A signal ends all after this round.
             let answered = if interrupt::asked() { None } else { self.own.next_answer().context(SEEING)? };
             let Some(Answered { name, rows, .. }) = answered else { break };
+            let rows = rows
+                .map_err(|error| self.world.name().into_iter().fold(error, |error, who| error.met_by(&who)));
             let rows = rows.map(|rows| {
                 rows.iter().flatten().for_each(|value: &f32| values.extend_from_slice(&value.to_le_bytes()));
                 rows.iter().map(Vec::len).collect()
             });
             answers.push(Told { name, rows });
         }
-        let head = serde_json::to_vec(&Head { answers, stopped: interrupt::asked() })?;
+        let stopped = interrupt::asked();
+        ensure!(stopped || answers.len() == own.len(), "pictures without an answer: please report it");
+        let head = serde_json::to_vec(&Head { answers, stopped })?;
         let bytes = [&(head.len() as u64).to_le_bytes()[..], &head, &values].concat();
         for part in self.world.gather("answers", bytes)? {
             let round = self.read(&part).context("the answers of another rank")?;
             self.round.extend(round);
         }
-        self.first = (self.first + self.blocks.ranks * self.blocks.size).min(self.count);
+        let round = self.blocks.ranks.saturating_mul(self.blocks.size);
+        self.first = self.first.saturating_add(round).min(self.count);
         Ok(())
     }
 
@@ -126,6 +138,9 @@ impl<'a> Shared<'a> {
         let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*len) as usize).context("too short")?;
         let Head { answers, stopped } = serde_json::from_slice(head)?;
         self.stopped |= stopped;
+        let lengths = answers.iter().filter_map(|told| told.rows.as_ref().ok());
+        let count: usize = lengths.flatten().sum();
+        ensure!(rest.len() == count * size_of::<f32>(), "{} bytes for {count} values", rest.len());
         let (values, _) = rest.as_chunks();
         let mut values = values.iter().map(|&bytes| f32::from_le_bytes(bytes));
         let mut row = |len: usize| values.by_ref().take(len).collect();

@@ -77,6 +77,19 @@ impl DataError {
     }
 }
 
+impl DataError {
+    /// The same, saying `who` met it, where others may not have.
+    pub fn met_by(self, who: &str) -> Self {
+        let told =
+            |source: std::io::Error| std::io::Error::new(source.kind(), format!("{source} (at {who})"));
+        match self {
+            DataError::Io { path, source } => DataError::Io { path, source: told(source) },
+            DataError::Unreachable { path, source } => DataError::Unreachable { path, source: told(source) },
+            other => other,
+        }
+    }
+}
+
 /// What becomes of an error at `path`.
 pub(super) fn io_error(path: &Path) -> impl Fn(std::io::Error) -> DataError {
     let path = path.to_path_buf();

@@ -6,6 +6,8 @@ pub fn parse_bandwidth(text: &str) -> Result<f64, String> {
     let unit = unit.strip_suffix("/s").unwrap_or(unit);
     let (prefix, each) = if let Some(prefix) = unit.strip_suffix("bit").or(unit.strip_suffix("bps")) {
         (prefix, 1.0 / 8.0)
+    } else if let Some(prefix) = unit.strip_suffix('b') {
+        (prefix, 1.0 / 8.0)
     } else if let Some(prefix) = unit.strip_suffix('B') {
         (prefix, 1.0)
     } else {
@@ -81,6 +83,7 @@ mod tests {
     #[test]
     fn numbers_with_units() {
         assert_eq!(parse_bandwidth("10Gbit"), Ok(1.25e9));
+        assert_eq!(parse_bandwidth("10Gb/s"), Ok(1.25e9));
         assert_eq!(parse_bandwidth("100 Mbps"), Ok(1.25e7));
         assert_eq!(parse_bandwidth("1.5GB/s"), Ok(1.5e9));
         assert_eq!(parse_latency("20us"), Ok(20.0 * 1e-6));

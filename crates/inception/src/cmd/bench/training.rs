@@ -12,6 +12,7 @@ use inception_cpu::{
 };
 use inception_graph::{Graph, Weights, thousands};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Times, milliseconds, pixels, repeat};
 use crate::data::{Batch, Cache, DataError, Dataset, Loader, OnBad, Request, Transform};
@@ -158,6 +159,14 @@ pub(crate) fn measure(asked: &Asked) -> Result<Training> {
         let message = format!("-b {}: each of {} ranks needs a picture", asked.batch, world.size());
         return Err(UsageError(message).into());
     }
+    let same = json!({
+        "network": graph.spec(),
+        "batch_size": asked.batch,
+        "micro_batch": asked.micro_batch,
+        "checkpoint_activations": keep == Keep::Checkpoints,
+        "bf16_sums": asked.wire == Wire::Bf16,
+    });
+    world.agree_on("measure", device.isa.name(), &same)?;
     let micro_batch = asked.micro_batch.map_or(batch, |size| size.get().min(batch));
     let mut batches = match files {
         Some(files) => Batches::of_files(graph, files, batch, device.pool.threads())?,
@@ -207,12 +216,20 @@ pub(crate) fn measure(asked: &Asked) -> Result<Training> {
         Ok(())
     };
     // Rank 0 says when it is enough.
-    let go_on = |go_on: bool| world.any("whether to go on", [go_on && world.leads()]).is_ok_and(|[any]| any);
+    let mut lost = None;
+    let go_on = |go_on: bool| match world.any("whether to go on", [go_on && world.leads()]) {
+        Ok([any]) => any,
+        Err(error) => {
+            lost = Some(error);
+            false
+        }
+    };
     let times = repeat(asked.seconds, go_on, || failed = failed.take().or(run().err()));
-    if let Some(error) = failed {
+    if let Some(error) = failed.or(lost) {
         return Err(error);
     }
-    let times = Times::new(times, batch, flop);
+    // Pictures are those of all ranks, products and their rate this one's.
+    let times = Times::new(times, asked.batch, flop);
     // The step of the median: its parts add up. Those that warmed up are not among the measured.
     let mut measured = taken.split_off(taken.len() - times.runs);
     let sums = (world.size() > 1).then(|| sums(&measured, world.size()));

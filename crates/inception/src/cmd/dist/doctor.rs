@@ -17,11 +17,12 @@ use crate::cmd::bench::training;
 use crate::cmd::device::DeviceArgs;
 use crate::cmd::ranks::RanksArgs;
 use crate::cmd::{check_seconds, stdout, write_json};
-use crate::data::folder::open_single;
+use crate::data::folder::{open_single, open_train};
+use crate::data::{DataError, Fingerprint};
 use crate::dist::{Link, Point, Ranks, Work, fit};
-use crate::exit::{self, BadData, Exit};
+use crate::exit::{self, BadData, Exit, UsageError};
 use crate::progress::bytes;
-use crate::ranks::{self, World};
+use crate::ranks::{self, Program, World};
 
 const NOTES: &str = "\
 Start it as training is to be started: by the same mpirun or srun, with the same hosts, ranks and bindings. It ends with 1 where something is wrong.
@@ -62,21 +63,24 @@ struct Rank {
     threads: usize,
     /// Cores that the process may use.
     cores: Vec<usize>,
-    isa: String,
-    version: String,
+    #[serde(flatten)]
+    program: Program,
+    /// What it was asked for.
+    flags: String,
     /// Seconds since 1970, at moments when all were told to look.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stamps: Vec<f64>,
     /// How far its clock is ahead of that of rank 0, in seconds.
     clock_ahead: f64,
-    /// Pictures of DATA and a text that stands for them, or what is wrong with it.
-    data: Option<Result<(usize, String), String>>,
+    /// DATA's pictures for training and for evaluation, or what is wrong with them.
+    data: Option<Result<[Fingerprint; 2], String>>,
 }
 
 /// All that was found.
 #[derive(Serialize)]
 struct Found {
     ranks: Vec<Rank>,
+    hosts: usize,
     sums: Vec<Point>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<Link>,
@@ -95,19 +99,34 @@ struct Steps {
     together: training::Training,
 }
 
+/// A link that was measured.
+#[derive(Clone, Copy)]
+pub(super) struct Measured {
+    pub(super) link: Link,
+    /// Whether it is the memory of a single host.
+    pub(super) is_memory: bool,
+}
+
 /// The link that was measured, of a file of this command.
-pub(super) fn read_link(file: &Path) -> Result<Link> {
+pub(super) fn read_link(file: &Path) -> Result<Measured> {
     #[derive(Deserialize)]
-    struct Measured {
+    struct Written {
         link: Option<Link>,
+        hosts: usize,
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let wrong = |problem: String| BadData(format!("{}: {problem}", file.display()));
-    let Measured { link } = serde_json::from_str(&text)
+    let Written { link, hosts } = serde_json::from_str(&text)
         .map_err(|e| wrong(format!("is nothing that `inception dist doctor --json` writes: {e}")))?;
-    Ok(link.ok_or_else(|| {
-        wrong("has no link: it was measured with one rank, or times did not rise with the bytes".into())
-    })?)
+    let link = link.ok_or_else(|| {
+        wrong(
+            "has no link: it was measured with one rank, or large sums took no longer than empty ones".into(),
+        )
+    })?;
+    match link.problem() {
+        Some(problem) => Err(wrong(format!("link: {problem}")).into()),
+        None => Ok(Measured { link, is_memory: hosts == 1 }),
+    }
 }
 
 /// Runs the command.
@@ -116,24 +135,36 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
     let world = args.ranks.join()?;
     let device = args.device.device()?;
     let graph = args.model.as_deref().map(|net| args.size.graph(net)).transpose()?;
-    let ranks = who(world, &device, args.data.as_deref())?;
+    let batch = args.batch_size.map_or(8 * world.size(), NonZeroUsize::get);
+    if batch % world.size() > 0 {
+        return Err(UsageError(format!("-b {batch} is no multiple of {} ranks", world.size())).into());
+    }
+    let ranks = who(world, &device, &args)?;
     let mut problems = problems_of(&ranks);
-    let sums = sums(world, args.size.seconds)?;
-    let per_host = most(&ranks);
-    let link = fit(&sums, Ranks { count: world.size(), per_host }).filter(|_| world.size() > 1);
-    if world.size() > 1 && link.is_none() {
-        problems
-            .push("the times of sums do not rise with their bytes: measure again on a quiet machine".into());
+    let alike = ranks.iter().all(|rank| (&rank.program, &rank.flags) == (&ranks[0].program, &ranks[0].flags));
+    let per_host = hosts(&ranks).values().map(Vec::len).max().unwrap_or(1);
+    let (mut times, mut link, mut taken) = (Vec::new(), None, None);
+    // Ranks that do not ask for the same would wait for each other.
+    if alike {
+        times = sums(world, args.size.seconds)?;
+        link = fit(&times, Ranks { count: world.size(), per_host });
+        if world.size() > 1 && link.is_none() {
+            problems
+                .push("large sums take no longer than empty ones: measure again on a quiet machine".into());
+        }
+        taken = graph.map(|graph| steps(&graph, &device, &args, batch, world)).transpose()?;
     }
-    let steps = graph.as_ref().map(|graph| steps(graph, &device, &args, world)).transpose()?;
     if !world.leads() {
-        return Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed });
+        return Ok(Exit::Done);
     }
-    let more = (0..7).map(|power| world.size() << power);
-    let forecasts = steps.as_ref().zip(link).map(|(steps, link)| {
-        more.map(|count| forecast(&steps.work, 4.0, Ranks { count, per_host }, link)).collect::<Vec<_>>()
+    let hosts = hosts(&ranks).len();
+    // The memory of one host tells nothing of the way to others.
+    let more = (0..if hosts > 1 { MORE } else { 1 }).map(|power| world.size() << power);
+    let forecasts = taken.as_ref().zip(link).map(|(Steps { work, .. }, link)| {
+        more.map(|count| forecast(work, 4.0, Ranks { count, per_host }, link)).collect::<Vec<_>>()
     });
-    let found = Found { ranks, sums, link, steps, forecasts: forecasts.unwrap_or_default(), problems };
+    let forecasts = forecasts.unwrap_or_default();
+    let found = Found { hosts, ranks, sums: times, link, steps: taken, forecasts, problems };
     let mut out = stdout();
     match args.json {
         true => write_json(&mut out, &found)?,
@@ -143,9 +174,11 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
     Ok(if found.problems.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// Takes steps, each rank for itself, then all together.
-fn steps(graph: &Graph, device: &Device, args: &DoctorArgs, world: &World) -> Result<Steps> {
-    let batch = args.batch_size.map_or(8 * world.size(), NonZeroUsize::get);
+/// Powers of two of the ranks that are forecast.
+const MORE: usize = 7;
+
+/// Takes steps of `batch` pictures, each rank for itself, then all together.
+fn steps(graph: &Graph, device: &Device, args: &DoctorArgs, batch: usize, world: &World) -> Result<Steps> {
     let measure = |batch: usize, world: &World| {
         training::measure(&training::Asked {
             graph,
@@ -161,10 +194,9 @@ fn steps(graph: &Graph, device: &Device, args: &DoctorArgs, world: &World) -> Re
             watch: true,
         })
     };
-    let own = world.share(batch).len();
     world.doing(|| "steps alone".into());
     world.any("steps alone", [false])?;
-    let alone = measure(own.max(1), &ranks::ALONE)?;
+    let alone = measure(batch / world.size(), &ranks::ALONE)?;
     world.doing(|| "steps together".into());
     let together = measure(batch, world)?;
     let work = alone.work.context("a measurement without its work: please report it")?;
@@ -175,12 +207,11 @@ fn steps(graph: &Graph, device: &Device, args: &DoctorArgs, world: &World) -> Re
 const LOOKS: usize = 5;
 
 /// What every rank says of itself.
-fn who(world: &World, device: &Device, data: Option<&Path>) -> Result<Vec<Rank>> {
+fn who(world: &World, device: &Device, args: &DoctorArgs) -> Result<Vec<Rank>> {
     world.doing(|| "reading DATA".into());
-    let data = data.map(|data| {
-        let opened = open_single(data).map_err(|error| exit::message(&error.into()))?;
-        Ok((opened.samples.len(), serde_json::to_string(&opened.fingerprint()).unwrap_or_default()))
-    });
+    let read = |data: &Path| Ok([open_train(data)?.fingerprint(), open_single(data)?.fingerprint()]);
+    let told = |error: DataError| exit::message(&error.into());
+    let data = args.data.as_deref().map(|data| read(data).map_err(told));
     let stamps = (0..LOOKS).map(|_| {
         world.gather("clock", Vec::new())?;
         world.any("clock", [false])?;
@@ -190,8 +221,8 @@ fn who(world: &World, device: &Device, data: Option<&Path>) -> Result<Vec<Rank>>
         host: world.hosts().get(world.rank()).cloned().unwrap_or_default(),
         threads: device.pool.threads(),
         cores: cores(),
-        isa: device.isa.name().into(),
-        version: env!("CARGO_PKG_VERSION").into(),
+        program: Program::new(device.isa.name()),
+        flags: format!("{args:?}"),
         stamps: stamps.collect::<Result<_>>()?,
         clock_ahead: 0.0,
         data,
@@ -209,11 +240,6 @@ fn who(world: &World, device: &Device, data: Option<&Path>) -> Result<Vec<Rank>>
     Ok(ranks)
 }
 
-/// The most ranks of one host.
-fn most(ranks: &[Rank]) -> usize {
-    hosts(ranks).values().map(Vec::len).max().unwrap_or(1)
-}
-
 fn hosts(ranks: &[Rank]) -> BTreeMap<&str, Vec<&Rank>> {
     let mut hosts: BTreeMap<&str, Vec<&Rank>> = BTreeMap::new();
     ranks.iter().for_each(|rank| hosts.entry(&rank.host).or_default().push(rank));
@@ -229,14 +255,9 @@ fn problems_of(ranks: &[Rank]) -> Vec<String> {
     let here = &ranks[0];
     for (i, rank) in ranks.iter().enumerate() {
         let mut problem = |text: String| problems.push(format!("rank {i} ({}) {text}", rank.host));
-        if rank.version != here.version {
-            problem(format!("is version {}, rank 0 is {}", rank.version, here.version));
-        }
-        if rank.isa != here.isa {
-            problem(format!(
-                "computes with {}, rank 0 with {}: set INCEPTION_ISA to one that all have",
-                rank.isa, here.isa
-            ));
+        here.program.differences(&rank.program).into_iter().for_each(&mut problem);
+        if rank.flags != here.flags {
+            problem("was started with other flags than rank 0".into());
         }
         if rank.clock_ahead.abs() > CLOCKS {
             problem(format!(
@@ -246,10 +267,15 @@ fn problems_of(ranks: &[Rank]) -> Vec<String> {
         }
         match (&rank.data, &here.data) {
             (Some(Err(error)), _) => problem(format!("cannot read the pictures: {error}")),
-            (Some(Ok(own)), Some(Ok(first))) if own != first => problem(format!(
-                "has other pictures than rank 0: {} against {}; copies have to have the same names, sizes and classes",
-                own.0, first.0
-            )),
+            (Some(Ok(own)), Some(Ok(first))) => {
+                for (name, own, first) in
+                    [("training", &own[0], &first[0]), ("validation", &own[1], &first[1])]
+                {
+                    if let Some(how) = first.difference(own) {
+                        problem(format!("has other {name} pictures than rank 0: {how}"));
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -294,7 +320,7 @@ fn sums(world: &World, seconds: f64) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     for size in SIZES {
         world.doing(|| format!("sums of {}", bytes(size as u64)));
-        let (mut times, mut busy) = (Vec::new(), Duration::ZERO);
+        let mut times: Vec<[f64; 2]> = Vec::new();
         let start = Instant::now();
         loop {
             let enough = times.len() > RUNS && start.elapsed().as_secs_f64() > seconds / SIZES.len() as f64;
@@ -305,19 +331,14 @@ fn sums(world: &World, seconds: f64) -> Result<Vec<Point>> {
             let (before, begun) = (cpu_time(), Instant::now());
             world.begin("doctor", values, Wire::F32);
             let sum = world.finish().map_err(|lost| anyhow!("{}", lost.0))?;
-            times.push(begun.elapsed().as_secs_f64());
-            busy += cpu_time() - before;
+            times.push([begun.elapsed(), cpu_time() - before].map(|time| time.as_secs_f64()));
             ensure!(sum.iter().all(|&value| value == right), "a sum over {} ranks is wrong", world.size());
         }
-        let (busy_seconds, runs) = (busy.as_secs_f64(), times.len() as f64);
         // The first one touches its memory for the first time.
         times.remove(0);
-        times.sort_by(f64::total_cmp);
-        points.push(Point {
-            bytes: size,
-            seconds: times[times.len() / 2],
-            busy_seconds: busy_seconds / runs,
-        });
+        times.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        let [seconds, busy_seconds] = times[times.len() / 2];
+        points.push(Point { bytes: size, seconds, busy_seconds });
     }
     Ok(points)
 }
@@ -337,10 +358,10 @@ fn write_text(out: &mut impl Write, found: &Found) -> Result<()> {
         "rank", "host", "threads", "cores", "isa", "clock"
     )?;
     for (i, rank) in found.ranks.iter().enumerate() {
-        let Rank { host, threads, cores, isa, clock_ahead, data, .. } = rank;
+        let Rank { host, threads, cores, program: Program { isa, .. }, clock_ahead, data, .. } = rank;
         let pictures = match data {
             None => String::new(),
-            Some(Ok((count, _))) => thousands(*count as u64),
+            Some(Ok([train, _])) => thousands(train.pictures as u64),
             Some(Err(_)) => "unreadable".into(),
         };
         let clock = format!("{:+.1} ms", 1e3 * clock_ahead);
@@ -367,7 +388,8 @@ fn write_text(out: &mut impl Write, found: &Found) -> Result<()> {
     if let Some(Link { latency, bandwidth, .. }) = found.link {
         writeln!(
             out,
-            "as over a link of {:.1} µs and {}/s for each host",
+            "as over {} of {:.1} µs and {}/s",
+            if found.hosts > 1 { "a link of each host" } else { "the memory of one host" },
             1e6 * latency,
             bytes(bandwidth as u64)
         )?;

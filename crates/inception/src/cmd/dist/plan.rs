@@ -62,7 +62,7 @@ pub(super) struct PlanArgs {
     #[arg(long)]
     bf16_sums: bool,
     /// Take the work of a rank from a plan written with --json, instead of measuring it here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["threads", "precision", "seconds"])]
     work: Option<PathBuf>,
     /// Recipe whose learning rate is scaled to the batch: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = "small")]
@@ -119,11 +119,21 @@ pub(super) fn run(args: PlanArgs) -> Result<Exit> {
     ranks::alone("dist plan")?;
     check_seconds(args.size.seconds)?;
     let graph = args.size.graph(&args.net)?;
+    let recipe = Recipe::load(&args.recipe, &[]).map_err(|e| UsageError(format!("{e:#}")))?;
     let measured = args.doctor.as_deref().map(read_link).transpose()?;
+    let is_memory = args.bandwidth.is_none() && measured.is_some_and(|measured| measured.is_memory);
+    if is_memory && args.ranks.0.iter().any(|&count| count > args.ranks_per_host.get()) {
+        say(
+            "--doctor was measured on one machine: its link is memory, which no host has to another; give --bandwidth and --latency of the network",
+        );
+    }
+    // Flags are there where no doctor is.
+    let Link { latency, bandwidth, busy } =
+        measured.map_or(Link { latency: 0.0, bandwidth: 1.0, busy: 0.0 }, |measured| measured.link);
     let link = Link {
-        latency: args.latency.or(measured.map(|link| link.latency)).unwrap_or_default(),
-        bandwidth: args.bandwidth.or(measured.map(|link| link.bandwidth)).unwrap_or(f64::INFINITY),
-        busy: args.busy.or(measured.map(|link| link.busy)).unwrap_or_default(),
+        latency: args.latency.unwrap_or(latency),
+        bandwidth: args.bandwidth.unwrap_or(bandwidth),
+        busy: args.busy.unwrap_or(busy),
     };
     let work = match &args.work {
         Some(file) => read_work(file, &args, &graph)?,
@@ -152,7 +162,6 @@ pub(super) fn run(args: PlanArgs) -> Result<Exit> {
         write_json(&mut out, &plan)?;
     } else {
         write_text(&mut out, &plan, value_bytes)?;
-        let recipe = Recipe::load(&args.recipe, &[]).map_err(|e| UsageError(format!("{e:#}")))?;
         advise(&mut out, &plan, &args.recipe, &recipe)?;
     }
     out.flush()?;
@@ -174,7 +183,10 @@ fn read_work(file: &std::path::Path, args: &PlanArgs, graph: &Graph) -> Result<W
         let (there, here) = (earlier.work.batch, args.batch_per_rank);
         return Err(wrong(format!("was measured with --batch-per-rank {there}, not {here}")).into());
     }
-    Ok(earlier.work)
+    match earlier.work.problem() {
+        Some(problem) => Err(wrong(format!("work: {problem}")).into()),
+        None => Ok(earlier.work),
+    }
 }
 
 fn measure(args: &PlanArgs, graph: &Graph) -> Result<Work> {
@@ -219,6 +231,8 @@ fn write_text(out: &mut impl Write, plan: &Plan, value_bytes: f64) -> Result<()>
     text(out, forecasts)
 }
 
+/// Epochs of a warm-up.
+const WARM_UP: f64 = 5.0;
 /// Largest batch for which linear scaling was shown.
 const SHOWN: usize = 8192;
 
@@ -227,21 +241,21 @@ fn advise(out: &mut impl Write, plan: &Plan, name: &str, recipe: &Recipe) -> Res
     let (lr, batch) = (recipe.schedule.lr, recipe.batch_size);
     writeln!(
         out,
-        "\nLearning rates for these batches: {lr} of the recipe `{name}` is for {batch} pictures; linear scaling, rising from the recipe's own rate over the first five epochs\n(P. Goyal et al., \"Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour\", arXiv:1706.02677), with the same pictures for each batch norm (--micro-batch {}):",
-        plan.work.batch
+        "\nLearning rates for these batches: {lr} of the recipe `{name}` is for {batch} pictures; linear scaling, rising from the recipe's own rate over the first {WARM_UP} of its {} epochs\n(P. Goyal et al., \"Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour\", arXiv:1706.02677), with the same pictures for each batch norm (--micro-batch {}):",
+        recipe.epochs, plan.work.batch
     )?;
     for Forecast { ranks, batch: pictures, .. } in &plan.forecasts {
         let factor = *pictures as f64 / batch as f64;
-        let flags = format!("-b {pictures} --lr {}", lr * factor);
+        let flags = format!("-b {pictures} --lr {}", (f64::from(lr) * factor * 1e6).round() / 1e6);
         let note = match () {
             () if *pictures > SHOWN => "  no longer shown to work: errors rise beyond 8,192 pictures",
             () if factor > 1.0 => "",
             () => "  no warm-up is needed",
         };
-        let start = if factor > 1.0 {
-            format!(" --set schedule.start={:.4} --set schedule.warmup=5/EPOCHS", 1.0 / factor)
-        } else {
-            String::new()
+        let warmup = (WARM_UP / recipe.epochs as f64).min(1.0);
+        let start = match factor > 1.0 {
+            true => format!(" --set schedule.start={:.4} --set schedule.warmup={warmup:.3}", 1.0 / factor),
+            false => String::new(),
         };
         writeln!(out, "{ranks:>7}  {flags}{start}{note}")?;
     }

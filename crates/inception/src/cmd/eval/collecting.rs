@@ -87,6 +87,7 @@ pub(super) fn collect(
     let task = Task { dataset: &pictures.data, device, args, world, key };
     let (mut asked, mut kept) = (Vec::new(), Vec::new());
     let folder = args.keep.folder(&args.ensemble);
+    task.agree(&members, folder.is_some())?;
     for (member, weights) in members {
         let found = match folder {
             Some(folder) => task.look_up(folder, &member, weights)?,
@@ -103,8 +104,13 @@ pub(super) fn collect(
         kept.push(found);
         asked.push(member);
     }
+    if !world.leads() {
+        // Rank 0 judges, and others may have no answers of a network whose answers were kept.
+        let asked = Asked { crops: args.ensemble.crops.views(), members: Vec::new() };
+        return Ok(Some(Collected { answers: Answers::new(0), skipped: Vec::new(), asked }));
+    }
     let collected = together(&asked, kept, args.ensemble.crops.views());
-    if let Some(path) = args.keep.save_logits.as_ref().filter(|_| world.leads()) {
+    if let Some(path) = &args.keep.save_logits {
         let Collected { answers, skipped, .. } = &collected;
         let kept = Kept { answers: answers.clone(), skipped: skipped.clone() };
         task.write(&kept, path, &Value::Null, &asked[0].metadata.classes)?;
@@ -113,14 +119,28 @@ pub(super) fn collect(
 }
 
 impl Task<'_> {
+    /// Refuses ranks that would answer otherwise than rank 0, or in other rounds.
+    fn agree(&self, members: &[(Member, Weights)], keeps: bool) -> Result<()> {
+        let Task { dataset, device, args, world, .. } = self;
+        if world.size() == 1 {
+            return Ok(());
+        }
+        let mut asked = self.key.clone();
+        // A change of a file is one of this machine's.
+        asked["data"] = json!(dataset.fingerprint());
+        asked["batch_size"] = json!(args.batch_size);
+        asked["logits_kept"] = json!(keeps);
+        asked["networks"] = members.iter().map(|(member, weights)| member.key(weights)).collect();
+        world.agree_on("evaluate", device.isa.name(), &asked)
+    }
+
     /// The answers of a network that are kept in `folder`, or its answers now, which are kept there.
     fn look_up(&self, folder: &Path, member: &Member, weights: Weights) -> Result<Option<Kept>> {
         let Member { file, graph, metadata, .. } = member;
         let mut key = self.key.clone();
-        key["network"] = json!([graph.spec(), logits::digest_of(&weights)]);
-        key["classes"] = json!(metadata.classes);
-        key["side"] = json!(metadata.img_size);
-        key["preprocessing"] = json!(metadata.preprocessing);
+        if let (Value::Object(key), Value::Object(own)) = (&mut key, member.key(&weights)) {
+            key.extend(own);
+        }
         let name = format!("{}-{}", metadata.net, key["crops"]);
         let path = logits::file_of(folder, &name, &key);
         let mut found = None;
