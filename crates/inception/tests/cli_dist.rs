@@ -55,13 +55,26 @@ fn a_plan_is_what_the_formulas_say() {
 fn a_plan_takes_the_link_of_a_doctor() {
     let place = Place::new();
     earlier(&place);
-    let link = json!({"link": {"latency": 0.5, "bandwidth": 1e9, "busy": 0.5}});
-    fs::write(place.path("doctor.json"), link.to_string()).unwrap();
+    let link = |bandwidth: f64, hosts: usize| {
+        json!({"link": {"latency": 0.5, "bandwidth": bandwidth, "busy": 0.5}, "hosts": hosts}).to_string()
+    };
+    fs::write(place.path("doctor.json"), link(1e9, 2)).unwrap();
     let found = plan(&place, &["--ranks", "2", "--doctor", "doctor.json", "--bandwidth", "2GB/s"]);
     assert_eq!(found["link"], json!({"latency": 0.5, "bandwidth": 2e9, "busy": 0.5}));
-    fs::write(place.path("none.json"), "{}").unwrap();
-    let args = [&PLAN[..], &["--work", "work.json", "--ranks", "2", "--doctor", "none.json"]].concat();
-    place.run(&args).fails(65, "none.json: has no link");
+    let run = |more: &[&str]| {
+        let args =
+            [&PLAN[..], &["--work", "work.json", "--ranks", "2", "--doctor", "doctor.json"], more].concat();
+        place.run(&args)
+    };
+    fs::write(place.path("doctor.json"), link(1e9, 1)).unwrap();
+    assert!(run(&[]).stderr.contains("its link is memory, which no host has to another"));
+    assert!(!run(&["--ranks-per-host", "2"]).stderr.contains("memory"));
+    fs::write(place.path("doctor.json"), json!({"link": null, "hosts": 1}).to_string()).unwrap();
+    run(&[]).fails(65, "doctor.json: has no link");
+    fs::write(place.path("doctor.json"), link(0.0, 2)).unwrap();
+    run(&[]).fails(65, "doctor.json: link: `bandwidth` is no rate");
+    fs::write(place.path("doctor.json"), "{}").unwrap();
+    run(&[]).fails(65, "is nothing that `inception dist doctor --json` writes");
 }
 
 #[test]
@@ -92,6 +105,11 @@ fn what_a_plan_cannot_use_is_refused() {
     place.run(&[&less[..], &link].concat()).fails(65, "was measured with --batch-per-rank 8, not 32");
     let other = ["dist", "plan", "inception_v4", "--work", "work.json", "--batch-per-rank", "8"];
     place.run(&[&other[..], &link].concat()).fails(65, "is about inception_v3 at 75 px");
+    let broken =
+        fs::read_to_string(place.path("work.json")).unwrap().replace("\"threads\":2", "\"threads\":0");
+    fs::write(place.path("work.json"), broken).unwrap();
+    run(&link).fails(65, "work.json: work: `threads` is 0");
+    run(&[&link[..], &["--recipe", "nonsense"]].concat()).fails(2, "nonsense");
     fs::write(place.path("work.json"), "[]").unwrap();
     run(&link).fails(65, "is no plan of `inception dist plan --json`");
 }

@@ -236,8 +236,7 @@ fn one_and_several_ranks_predict_the_same_rows() {
 #[test]
 fn ranks_average_answers_that_were_kept_with_others() {
     let place = many_pictures();
-    let other = Place::new();
-    fs::copy(other.path("net.safetensors"), place.path("other.safetensors")).unwrap();
+    place.network("other.safetensors", 4);
     let eval = |ranks: usize, weights: &str, more: &[&str]| {
         let args =
             ["eval", "-w", weights, "more", "--on-bad", "skip", "--json", "--threads", "1", "--crops", "10"];

@@ -136,7 +136,7 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
     let device = args.device.device()?;
     let graph = args.model.as_deref().map(|net| args.size.graph(net)).transpose()?;
     let batch = args.batch_size.map_or(8 * world.size(), NonZeroUsize::get);
-    if batch % world.size() > 0 {
+    if !batch.is_multiple_of(world.size()) {
         return Err(UsageError(format!("-b {batch} is no multiple of {} ranks", world.size())).into());
     }
     let ranks = who(world, &device, &args)?;
@@ -376,7 +376,7 @@ fn write_text(out: &mut impl Write, found: &Found) -> Result<()> {
         false => writeln!(out, "\n{:>10} {:>12} {:>12}  busy", "sum of", "time", "a second")?,
     }
     for Point { bytes: size, seconds, busy_seconds } in &found.sums {
-        let rate = format!("{}", bytes((*size as f64 / seconds) as u64));
+        let rate = bytes((*size as f64 / seconds) as u64);
         writeln!(
             out,
             "{:>10} {:>9.3} ms {rate:>12}  {:.0} % of a core",

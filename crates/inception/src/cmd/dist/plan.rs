@@ -246,7 +246,7 @@ fn advise(out: &mut impl Write, plan: &Plan, name: &str, recipe: &Recipe) -> Res
     )?;
     for Forecast { ranks, batch: pictures, .. } in &plan.forecasts {
         let factor = *pictures as f64 / batch as f64;
-        let flags = format!("-b {pictures} --lr {}", (f64::from(lr) * factor * 1e6).round() / 1e6);
+        let flags = format!("-b {pictures} --lr {}", (lr * factor * 1e6).round() / 1e6);
         let note = match () {
             () if *pictures > SHOWN => "  no longer shown to work: errors rise beyond 8,192 pictures",
             () if factor > 1.0 => "",
