@@ -66,6 +66,7 @@ struct Rank {
     #[serde(flatten)]
     program: Program,
     /// What it was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     flags: String,
     /// Seconds since 1970, at moments when all were told to look.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -139,7 +140,7 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
     if !batch.is_multiple_of(world.size()) {
         return Err(UsageError(format!("-b {batch} is no multiple of {} ranks", world.size())).into());
     }
-    let ranks = who(world, &device, &args)?;
+    let mut ranks = who(world, &device, &args)?;
     let mut problems = problems_of(&ranks);
     let alike = ranks.iter().all(|rank| (&rank.program, &rank.flags) == (&ranks[0].program, &ranks[0].flags));
     let per_host = hosts(&ranks).values().map(Vec::len).max().unwrap_or(1);
@@ -157,6 +158,7 @@ pub(super) fn run(args: DoctorArgs) -> Result<Exit> {
     if !world.leads() {
         return Ok(Exit::Done);
     }
+    ranks.iter_mut().for_each(|rank| rank.flags.clear());
     let hosts = hosts(&ranks).len();
     // The memory of one host tells nothing of the way to others.
     let more = (0..if hosts > 1 { MORE } else { 1 }).map(|power| world.size() << power);
