@@ -84,7 +84,7 @@ pub fn groups(names: &[String]) -> Vec<(String, Vec<usize>)> {
 
 /// What is to be read beside the line of an arm, which is called `name`, in a figure of `group`: what it has of its own, the table of a
 /// recipe's key left out.
-pub fn label(name: &str, group: &str) -> String {
+pub(super) fn label(name: &str, group: &str) -> String {
     let own = name.strip_prefix(group).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(name);
     let short = |word: &str| match word.split_once('=') {
         Some((key, value)) => format!("{}={value}", key.rsplit('.').next().unwrap_or(key)),
