@@ -23,7 +23,7 @@ use crate::recipe::{Recipe, Rule};
 
 const NOTES: &str = "\
 A step of one rank is measured here, or read from an earlier plan; how long sums take follows from the link's latency and bandwidth, or
-from what `inception dist doctor --json` has measured. How it is computed, and how near it came to what was measured: docs/scaling.md
+from what `inception dist doctor --json` has measured. How it is computed: docs/scaling.md
 
 Examples:
   inception dist plan inception_v4 --ranks 1..1024 --bandwidth 10Gbit --latency 30us --batch-per-rank 32
