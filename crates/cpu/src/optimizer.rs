@@ -183,6 +183,7 @@ mod tests {
     use inception_graph::{Spec, build};
 
     use super::*;
+    use crate::peers::Wire;
 
     /// Recorded by `reference/rmsprop_tf.py`: the mean square starts at one, epsilon stands inside the root, the momentum
     /// buffer holds the learning rate.
@@ -273,6 +274,8 @@ mod tests {
                 ema_decay: None,
                 random: [0, 0],
                 micro_batch: None,
+                sync_norm: false,
+                wire: Wire::F32,
             };
             state.update(&device, &options, 1.0, &mut weights.data, &mut grad, None);
             weights.data[at]

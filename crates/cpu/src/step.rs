@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use crate::peers::{PeersLost, Wire};
+
 /// How gradients move the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
@@ -58,6 +60,10 @@ pub struct StepOptions {
     /// Pictures that are computed at a time; the whole batch where `None`. Their gradients add up to the batch's, with less
     /// memory; batch norm sees each group by itself, and the running statistics follow the mean over the groups.
     pub micro_batch: Option<NonZeroUsize>,
+    /// Whether batch norm sees the pictures of all who take the step together, of each the whole part: `micro_batch` has no effect then.
+    pub sync_norm: bool,
+    /// How gradients travel to all who take the step together.
+    pub wire: Wire,
 }
 
 impl Optimizer {
@@ -85,6 +91,8 @@ pub struct StepReport {
     pub loss: f32,
     /// Pictures whose largest logit was their label's.
     pub correct: usize,
+    /// Pictures of the batch.
+    pub count: usize,
     /// Global norm of the gradient before clipping.
     pub grad_norm: f32,
 }
@@ -108,6 +116,12 @@ pub enum StepError {
         /// Classes of the network.
         classes: usize,
     },
+    /// Another of those who take the step together has an error.
+    Elsewhere,
+    /// Of the batch no picture is left.
+    Empty,
+    /// The others are lost.
+    Lost(PeersLost),
 }
 
 impl std::fmt::Display for StepError {
@@ -120,6 +134,9 @@ impl std::fmt::Display for StepError {
                     "label {label} at position {index} of the batch, but the network has {classes} classes"
                 )
             }
+            StepError::Elsewhere => write!(f, "another rank has an error"),
+            StepError::Empty => write!(f, "no picture of the batch can be read"),
+            StepError::Lost(PeersLost(why)) => write!(f, "{why}"),
         }
     }
 }

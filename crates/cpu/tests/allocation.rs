@@ -2,7 +2,7 @@
 //!
 //! One test, as the allocator counts for the whole process.
 
-use inception_cpu::{Device, Keep, Optimizer, StepOptions, Trainer};
+use inception_cpu::{Device, Keep, Optimizer, StepOptions, Trainer, Wire};
 use inception_graph::{Spec, Weights, build};
 
 #[global_allocator]
@@ -29,6 +29,8 @@ fn steps_allocate_nothing_once_they_have_their_memory() {
                 ema_decay: Some(0.9),
                 random: [1, 2],
                 micro_batch: micro_batch.try_into().ok(),
+                sync_norm: false,
+                wire: Wire::F32,
             };
             let pixels: Vec<f32> =
                 (0..5 * 107 * 107 * 3).map(|i| (i * 31 % 97) as f32 / 50.0 - 1.0).collect();

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use common::{Mode, RANDOM, in_f64, lived_in, mostly_open, pictures};
 use inception_cpu::{
-    Device, Keep, Model, Optimizer, Precision, Scratch, StepError, StepOptions, StepReport, Trainer,
+    Device, Keep, Model, Optimizer, Precision, Scratch, StepError, StepOptions, StepReport, Trainer, Wire,
 };
 use inception_graph::{Graph, NETWORKS, Spec, Weights, build, stream};
 use rand::RngExt;
@@ -31,6 +31,8 @@ fn options() -> StepOptions {
         ema_decay: None,
         random: RANDOM,
         micro_batch: None,
+        sync_norm: false,
+        wire: Wire::F32,
     }
 }
 

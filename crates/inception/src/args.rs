@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{average, bench, compare, convert, data, demo, eval, info, predict, train, verify};
+use crate::cmd::{average, bench, compare, convert, data, demo, dist, eval, info, predict, train, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +56,8 @@ pub enum Command {
     Convert(convert::ConvertArgs),
     /// What is in a folder of pictures, and what would go wrong in training
     Data(data::DataArgs),
+    /// Several ranks of MPI: what they cost and bring
+    Dist(dist::DistArgs),
     /// Prove that a file of weights gives the numbers of the program it came from
     Verify(verify::VerifyArgs),
     /// Train several networks alike, and draw their errors side by side

@@ -98,7 +98,7 @@ pub fn recalibrate(
     device: &Device,
 ) -> Result<Weights, DataError> {
     let mut engine = Cpu::new(graph.clone(), weights, device.clone());
-    engine.recalibrate(&mut batches(request, "running statistics"))?;
+    engine.recalibrate(&mut batches(request, "running statistics"), None)?;
     Ok(engine.weights(Use::Average))
 }
 

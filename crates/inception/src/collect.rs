@@ -6,6 +6,8 @@
 //! A network always takes full batches, but for the last: a batch may begin and end in the middle of a picture. The answer to one
 //! view is its logits as they are, that to several the logarithm of the mean of their softmaxes.
 
+mod shared;
+
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -18,6 +20,10 @@ use crate::data::{DataError, Views};
 use crate::engine::Predictor;
 use crate::metrics::MeanProbability;
 use crate::npy;
+pub use shared::{Blocks, Shared};
+
+/// What went wrong where [`Collector::seen`] could not be written.
+pub const SEEING: &str = "writing what the network sees";
 
 /// From `[n, side, side, 3]` to a row a view.
 type Answering<'a> = dyn FnMut(&[f32]) -> Vec<f32> + 'a;

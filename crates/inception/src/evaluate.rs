@@ -1,6 +1,8 @@
 //! Evaluation of one network on one data set after every epoch of training; `inception eval` counts with the same [`Metrics`], so
 //! both print the same digits.
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::Batch;
 use crate::metrics::{Metrics, Verdict};
 
@@ -8,7 +10,7 @@ use crate::metrics::{Metrics, Verdict};
 pub const WORST: usize = 12;
 
 /// What an evaluation found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Sums over all pictures.
     pub metrics: Metrics,
@@ -17,7 +19,7 @@ pub struct Evaluation {
 }
 
 /// A wrong answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mistake {
     /// Index of the picture in its data set.
     pub index: usize,
@@ -29,24 +31,32 @@ pub struct Mistake {
     pub probability: f64,
     /// Cross-entropy of the label.
     pub loss: f64,
-    /// The picture as the network saw it, `[side, side, 3]`.
-    pub pixels: Vec<f32>,
 }
 
 /// Adds the mistakes of a batch to the worst so far; the earlier picture comes first among equals.
 fn keep_worst(worst: &mut Vec<Mistake>, batch: &Batch, logits: &[f32]) {
-    let (classes, square) = (logits.len() / batch.len().max(1), batch.side * batch.side * 3);
+    let classes = logits.len() / batch.len().max(1);
     for (i, row) in logits.chunks_exact(classes.max(1)).enumerate() {
         let label = batch.labels[i] as usize;
         let Verdict { answer, probability, loss, .. } = Verdict::of(row, label);
         let Some(answer) = answer.filter(|&answer| answer != label) else { continue };
-        let place = worst.partition_point(|other| other.loss >= loss);
-        if place < WORST {
-            let pixels = batch.pixels[i * square..][..square].to_vec();
-            worst.truncate(WORST - 1);
-            worst
-                .insert(place, Mistake { index: batch.indices[i], label, answer, probability, loss, pixels });
-        }
+        keep(worst, Mistake { index: batch.indices[i], label, answer, probability, loss });
+    }
+}
+
+fn keep(worst: &mut Vec<Mistake>, mistake: Mistake) {
+    let place = worst.partition_point(|other| other.loss >= mistake.loss);
+    if place < WORST {
+        worst.truncate(WORST - 1);
+        worst.insert(place, mistake);
+    }
+}
+
+impl Evaluation {
+    /// Of these pictures and of those that come behind them.
+    pub fn join(&mut self, other: &Evaluation) {
+        self.metrics.join(&other.metrics);
+        other.mistakes.iter().for_each(|&mistake| keep(&mut self.mistakes, mistake));
     }
 }
 
@@ -75,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_mistakes_are_kept_with_their_pictures() {
+    fn the_worst_mistakes_are_kept() {
         // 40 pictures of one pixel; picture i has the value i, and its label's logit is -(i * 7 % 40), so that every seventh is
         // about as bad; picture 0 is right, picture 3 has no finite answer.
         let batch = |from: usize| Batch {
@@ -94,12 +104,17 @@ mod tests {
         let batches = (0..4).map(|k| Ok::<_, ()>(batch(10 * k)));
         let found = evaluate(2, predict, batches).expect("no batch fails");
         assert_eq!((found.metrics.top1_errors(), found.mistakes.len()), (39, WORST));
+        // The same from parts.
+        let part = |k: usize| evaluate(2, predict, [Ok::<_, ()>(batch(10 * k))]).expect("no batch fails");
+        let mut joined = part(0);
+        (1..4).for_each(|k| joined.join(&part(k)));
+        assert_eq!(joined.mistakes, found.mistakes);
+        assert_eq!(joined.metrics.per_class(), found.metrics.per_class());
         let mut expected: Vec<usize> = (1..40).filter(|&i| i != 3).collect();
         expected.sort_by_key(|i| std::cmp::Reverse(i * 7 % 40));
         for (mistake, &i) in found.mistakes.iter().zip(&expected) {
             let margin = (i * 7 % 40) as f64;
             assert_eq!((mistake.index, mistake.label, mistake.answer), (i, 1, 0));
-            assert_eq!(mistake.pixels, [i as f32; 3]);
             assert!((mistake.probability - 1.0 / (1.0 + (-margin).exp())).abs() < 1e-12);
             assert!((mistake.loss - (1.0 + margin.exp()).ln()).abs() < 1e-9);
         }

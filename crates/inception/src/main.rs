@@ -7,7 +7,7 @@ use clap::Parser;
 use inception::args::{Cli, Command};
 use inception::cmd;
 use inception::exit::{self, Exit};
-use inception::progress::say_error;
+use inception::ranks;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => cmd::compare::run(*args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Data(args) => cmd::data::run(args),
+        Command::Dist(args) => cmd::dist::run(args),
         Command::Demo(args) => cmd::demo::run(args),
         Command::Info(args) => cmd::info::run(args),
         Command::Predict(args) => cmd::predict::run(args),
@@ -26,11 +27,13 @@ fn main() -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         // `inception info … | head` has read enough, which is no failure.
-        Err(error) if exit::is_broken_pipe(&error) => Exit::Done,
+        Err(error) if exit::is_broken_pipe(&error) && ranks::world().size() == 1 => Exit::Done,
         Err(error) => {
-            say_error(&exit::message(&error));
-            exit::of(&error)
+            let exit = exit::of(&error);
+            ranks::fail(&exit::message(&error));
+            exit
         }
     };
+    ranks::leave(exit);
     exit.into()
 }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What becomes of one picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +51,7 @@ impl Verdict {
 }
 
 /// What is known of one class.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassCounts {
     /// Pictures with this label.
     pub count: u64,
@@ -72,9 +72,10 @@ impl ClassCounts {
 }
 
 /// Sums over the pictures seen so far.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     count: u64,
+    #[serde(with = "bits")]
     loss: f64,
     top1_errors: u64,
     top5_errors: u64,
@@ -123,6 +124,19 @@ impl Metrics {
         }
     }
 
+    /// Adds what was counted of other pictures.
+    pub fn join(&mut self, other: &Metrics) {
+        self.count += other.count;
+        self.loss += other.loss;
+        self.top1_errors += other.top1_errors;
+        self.top5_errors += other.top5_errors;
+        for (class, other) in self.per_class.iter_mut().zip(&other.per_class) {
+            class.count += other.count;
+            class.errors += other.errors;
+            other.confused.iter().for_each(|(&answer, n)| *class.confused.entry(answer).or_default() += n);
+        }
+    }
+
     /// Pictures.
     pub fn count(&self) -> u64 {
         self.count
@@ -160,6 +174,18 @@ impl Metrics {
     /// Counts of each class, in class order.
     pub fn per_class(&self) -> &[ClassCounts] {
         &self.per_class
+    }
+}
+
+/// A number as its bits, which JSON can hold whatever they are.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(to)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
     }
 }
 

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
+use crate::ranks::world;
 use crate::train::EpochReport;
 use board::{Board, Phase};
 use dashboard::Dashboard;
@@ -56,8 +57,11 @@ impl Style {
         }
     }
 
-    /// The style that stderr can show, for work that has a dashboard or not.
+    /// The style that stderr can show, none where another rank talks, for work that has a dashboard or not.
     fn shown(self, has_dashboard: bool) -> Style {
+        if !world().leads() {
+            return Style::None;
+        }
         let size = terminal::size();
         let is_large = size
             .is_some_and(|(columns, rows)| columns >= dashboard::SMALLEST.0 && rows >= dashboard::SMALLEST.1);

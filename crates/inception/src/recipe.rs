@@ -129,6 +129,10 @@ pub struct Recipe {
     pub epochs: usize,
     pub batch_size: usize,
     pub micro_batch: usize,
+    /// Whether batch norm sees the pictures of all ranks; of no effect on one.
+    pub sync_norm: bool,
+    /// Whether gradients travel between ranks in half the bytes.
+    pub bf16_sums: bool,
     pub seed: u64,
     pub aux_weight: f32,
     pub label_smoothing: f32,
@@ -162,8 +166,6 @@ pub fn parse_set(set: &str) -> Result<(String, String), UsageError> {
 impl Recipe {
     /// Merges the recipe called `name` (built-in or a file) and then `sets`, pairs of dotted key and value, in order.
     pub fn load(name: &str, sets: &[(String, String)]) -> Result<Recipe> {
-        let mut table = parse("small", BUILT_IN[0].1)?;
-        let known = keys(&table);
         let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
             Some((_, text)) => (*text).to_string(),
             None if Path::new(name).exists() => {
@@ -174,11 +176,18 @@ impl Recipe {
                 bail!("no recipe `{name}`: expected a TOML file or one of {}", names.join(", "));
             }
         };
-        let file = parse(name, &text)?;
+        Recipe::merge(name, &text, sets)
+    }
+
+    /// The same of a recipe called `name` with this `text`.
+    pub fn merge(name: &str, text: &str, sets: &[(String, String)]) -> Result<Recipe> {
+        let mut table = parse("small", BUILT_IN[0].1)?;
+        let known = keys(&table);
+        let file = parse(name, text)?;
         for key in keys(&file) {
             check_key(&key, &known).with_context(|| format!("in the recipe {name}"))?;
         }
-        merge(&mut table, file);
+        lay_over(&mut table, file);
         for (key, text) in sets {
             check_key(key, &known)?;
             match OPEN.iter().find_map(|table| Some((table.trim_end_matches('.'), key.strip_prefix(table)?)))
@@ -238,6 +247,11 @@ impl Recipe {
             bail!(
                 "micro_batch is {}: expected 0 (the whole batch) or from 2 to batch_size",
                 self.micro_batch
+            );
+        }
+        if self.sync_norm && (self.micro_batch > 0 || self.batch_norm == NormMode::Recalibrate) {
+            bail!(
+                "sync_norm is true: batch norm sees whole batches, so that micro_batch has to be 0, and batch_norm not \"recalibrate\""
             );
         }
         for (key, [low, high]) in [("train.scale", self.train.scale), ("train.ratio", self.train.ratio)] {
@@ -336,10 +350,10 @@ fn check_key(key: &str, known: &[String]) -> Result<()> {
     }
 }
 
-fn merge(base: &mut Table, over: Table) {
+fn lay_over(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (Some(Value::Table(base)), Value::Table(over)) => lay_over(base, over),
             (_, value) => {
                 base.insert(key, value);
             }

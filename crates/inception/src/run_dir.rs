@@ -16,6 +16,12 @@ use crate::exit::UsageError;
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// `None` where another rank writes them.
+    files: Option<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
     /// Locked as long as the run goes on.
     log: File,
     summary: File,
@@ -53,6 +59,11 @@ impl RunDir {
         if path.join("recipe.toml").exists() { Self::open(path) } else { Self::begin(path, recipe, env) }
     }
 
+    /// A folder that another rank writes.
+    pub fn of_another(path: PathBuf) -> RunDir {
+        RunDir { path, files: None }
+    }
+
     fn open(path: PathBuf) -> Result<RunDir> {
         let open = |name: &str| {
             let file = path.join(name);
@@ -69,17 +80,18 @@ impl RunDir {
                 Err(UsageError(text).into())
             }
             // Not every file system has locks.
-            _ => Ok(RunDir { path, log, summary }),
+            _ => Ok(RunDir { path, files: Some(Files { log, summary }) }),
         }
     }
 
     /// Bytes of the log and of the summary, once all of them are on the disk.
     pub fn lengths(&self) -> Result<[u64; 2]> {
+        let Some(files) = &self.files else { return Ok([0; 2]) };
         let length = |file: &File| {
             file.sync_data()?;
             Ok(file.metadata()?.len())
         };
-        let both = [&self.log, &self.summary].map(length);
+        let both = [&files.log, &files.summary].map(length);
         let [log, summary]: [std::io::Result<u64>; 2] = both;
         let name = || format!("writing the log in {}", self.path.display());
         Ok([log.with_context(name)?, summary.with_context(name)?])
@@ -87,13 +99,14 @@ impl RunDir {
 
     /// Cuts log and summary to so many bytes, or to an empty log and a summary without rows: what came behind is written again.
     pub fn cut(&mut self, lengths: [u64; 2]) -> Result<()> {
-        for (file, length) in [&self.log, &self.summary].into_iter().zip(lengths) {
+        let Some(Files { log, summary }) = &mut self.files else { return Ok(()) };
+        for (file, length) in [&*log, &*summary].into_iter().zip(lengths) {
             let cut = file.metadata().and_then(|about| file.set_len(length.min(about.len())));
             cut.with_context(|| format!("cutting the log in {}", self.path.display()))?;
         }
-        if self.summary.metadata()?.len() < SUMMARY.len() as u64 {
-            self.summary.set_len(0)?;
-            append(&mut self.summary, SUMMARY)?;
+        if summary.metadata()?.len() < SUMMARY.len() as u64 {
+            summary.set_len(0)?;
+            append(summary, SUMMARY)?;
         }
         Ok(())
     }
@@ -110,14 +123,16 @@ impl RunDir {
 
     /// Appends an object to `log.jsonl`.
     pub fn log(&mut self, record: &Value) -> Result<()> {
-        append(&mut self.log, &format!("{record}\n"))
+        let Some(files) = &mut self.files else { return Ok(()) };
+        append(&mut files.log, &format!("{record}\n"))
             .with_context(|| format!("writing {}", self.path.join("log.jsonl").display()))
     }
 
     /// Appends a row to `summary.csv`: accuracies in percent.
     pub fn summarize(&mut self, row: &[f64; 5], epoch: usize) -> Result<()> {
         let values: Vec<String> = row.iter().map(f64::to_string).collect();
-        append(&mut self.summary, &format!("{epoch},{}\n", values.join(",")))
+        let Some(files) = &mut self.files else { return Ok(()) };
+        append(&mut files.summary, &format!("{epoch},{}\n", values.join(",")))
             .with_context(|| format!("writing {}", self.path.join("summary.csv").display()))
     }
 }

@@ -12,6 +12,7 @@ mod learning;
 mod page;
 mod report;
 mod saving;
+mod sharing;
 mod start;
 mod state;
 mod watching;
@@ -24,13 +25,17 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use inception_cpu::Device;
 use inception_graph::{Graph, Spec, build};
+use serde_json::json;
 
 use crate::checkpoint::Metadata;
 use crate::data::{Batch, Cache, Dataset, Loader, Request, Splits, Transform, shuffled};
-use crate::engine::{Cpu, Engine, Keep, Learning, StepOptions, Use};
+use crate::engine::{
+    Cpu, Engine, Keep, Learning, Part as OfBatch, StepError, StepOptions, Together, Use, Wire,
+};
 use crate::exit::UsageError;
 use crate::interrupt;
 use crate::progress::{Plan, Progress, Step, Style};
+use crate::ranks::{self, World};
 use crate::recipe::{NormMode, Recipe};
 use crate::run_dir::RunDir;
 use crate::sheet;
@@ -42,6 +47,7 @@ use report::Running;
 pub use report::{EpochReport, Summary};
 use saving::Trouble;
 pub use saving::{OnSaveError, Saving};
+pub use sharing::agree;
 pub use start::{Start, other_classes};
 use state::{Origin, Position};
 
@@ -92,6 +98,8 @@ pub struct Run {
     cache: Cache,
     workers: usize,
     log_interval: usize,
+    /// Who takes the same steps.
+    world: &'static World,
     folder: RunDir,
     progress: Progress,
     metadata: Metadata,
@@ -174,7 +182,16 @@ impl Run {
     /// Any engine, its weights as they are.
     pub fn with_engine(job: Job, folder: RunDir, mut engine: Box<dyn Engine>) -> Result<Run> {
         let Job { recipe, recipe_name, splits, workers, log_interval, progress, saving, .. } = job;
+        let world = ranks::world();
         let (pictures, batch) = (splits.train.samples.len(), recipe.batch_size);
+        if batch < world.size() {
+            let text = format!(
+                "batch_size {batch}: each of {} ranks needs a picture of every batch: give -b {} or more",
+                world.size(),
+                world.size()
+            );
+            return Err(UsageError(text).into());
+        }
         if pictures < batch {
             let text = format!(
                 "batch_size {batch} is more than the {pictures} training pictures: give -b {pictures} or less"
@@ -207,6 +224,7 @@ impl Run {
         let run = Run {
             steps_per_epoch,
             progress: Progress::of_run(progress, plan),
+            world,
             train: Arc::new(splits.train),
             val: Arc::new(splits.val),
             cache: Cache::new(CACHE),
@@ -235,6 +253,7 @@ impl Run {
         if self.at.step == 0 {
             self.save_state()?;
         }
+        let exchange = self.world.exchange();
         let seconds = loop {
             let start = Instant::now();
             match self.steps_of_epoch(start)? {
@@ -243,11 +262,16 @@ impl Run {
                 Trained::RolledBack => {}
             }
         };
+        let exchange = self.world.exchange().since(exchange);
         let start = Instant::now();
         let lr = self.lr(self.at.step.saturating_sub(1));
         self.recalibrate()?;
         let Some(found) = self.validate(Use::Average)? else { return self.stop() };
-        let Some(watched) = self.watched()? else { return self.stop() };
+        let Some(mut watched) = self.watched()? else { return self.stop() };
+        if let Some(hidden) = exchange.hidden() {
+            let [seconds, waited] = [exchange.in_flight, exchange.waited].map(|time| time.as_secs_f64());
+            watched.insert("sums".into(), json!({ "seconds": seconds, "waited": waited, "hidden": hidden }));
+        }
         self.at.seconds += start.elapsed().as_secs_f64();
         let report = EpochReport::new(
             self.at.epochs.len() + 1,
@@ -258,6 +282,7 @@ impl Run {
             seconds + start.elapsed(),
         );
         (self.at.running, self.at.used) = (Running::default(), 0);
+        self.check_weights()?;
         self.finish_epoch(report, found, watched)?;
         self.save_state()?;
         Ok(Flow::Done)
@@ -266,8 +291,9 @@ impl Run {
     /// Running statistics of the average weights become those of training pictures, where the recipe wants it.
     fn recalibrate(&mut self) -> Result<()> {
         if self.recipe.batch_norm == NormMode::Recalibrate {
+            self.world.doing(|| "running statistics".into());
             let mut batches = self.batches(Part::Sample);
-            self.engine.recalibrate(&mut batches)?;
+            self.engine.recalibrate(&mut batches, self.world.peers())?;
         }
         Ok(())
     }
@@ -276,9 +302,13 @@ impl Run {
     fn steps_of_epoch(&mut self, start: Instant) -> Result<Trained> {
         let mut batches = self.batches(Part::Train);
         let (begun, used) = (self.at.running.count, self.at.used);
-        let (mut now, mut judging) = (start, Duration::ZERO);
-        while let Some(batch) = batches.next() {
-            if self.is_judged_midway() {
+        let (mut now, mut judging, mut judged) = (start, Duration::ZERO, None);
+        loop {
+            self.world.doing(|| format!("reading pictures for step {}", self.at.step + 1));
+            let Some(batch) = batches.next() else { break };
+            // Once, though a batch without pictures is no step.
+            if self.is_judged_midway() && judged != Some(self.at.step) {
+                judged = Some(self.at.step);
                 let Some(time) = self.judge_midway()? else {
                     self.stop()?;
                     return Ok(Trained::Stopped);
@@ -288,8 +318,13 @@ impl Run {
             }
             let batch = self.prepare(batch?, self.at.step);
             let options = self.step_options();
-            let taken = match self.engine.train_step(&batch, &options) {
+            self.world.doing(|| format!("step {}", self.at.step + 1));
+            let others = self.world.peers().map(|peers| Together { part: self.part(), peers });
+            let taken = match self.engine.train_step(&batch, &options, others) {
                 Ok(taken) => taken,
+                // No step, as where one rank alone finds nothing in a batch.
+                Err(StepError::Empty) => continue,
+                Err(StepError::Lost(why)) => return Err(StepError::Lost(why).into()),
                 Err(error) => {
                     self.roll_back(&Trouble::Step(error), &batch.indices)?;
                     return Ok(Trained::RolledBack);
@@ -304,27 +339,23 @@ impl Run {
                 return Ok(Trained::RolledBack);
             }
             self.at.step += 1;
-            self.at.used = used + batches.position();
-            self.at.running.add(&taken, batch.len());
+            self.at.used = used + self.of_all(batches.position());
+            self.at.running.add(&taken);
             self.at.seconds += now.elapsed().as_secs_f64();
             now = Instant::now();
             let seconds = (start.elapsed() - judging).as_secs_f64();
             let (rate, wait) =
                 ((self.at.running.count - begun) as f64 / seconds, batches.waited().as_secs_f64() / seconds);
-            let step = Step {
-                lr: options.lr,
-                images_per_s: rate,
-                data_wait: wait,
-                ..self.told(&taken, batch.len())
-            };
+            let step = Step { lr: options.lr, images_per_s: rate, data_wait: wait, ..self.told(&taken) };
             self.progress.step(&step);
             if self.at.step.is_multiple_of(self.log_interval) {
                 self.log_step(&step)?;
             }
             batches.reuse(batch);
-            let asked = interrupt::asked();
-            if asked || self.is_state_due() {
-                self.note_skipped(batches.skipped());
+            let flags = [interrupt::asked(), self.world.leads() && self.is_state_due()];
+            let [asked, is_due] = self.world.any("signals", flags)?;
+            if asked || is_due {
+                self.note_skipped(batches.skipped())?;
                 if asked {
                     self.stop()?;
                     return Ok(Trained::Stopped);
@@ -332,8 +363,8 @@ impl Run {
                 self.save_state()?;
             }
         }
-        self.note_skipped(batches.skipped());
-        self.at.used = used + batches.position();
+        self.note_skipped(batches.skipped())?;
+        self.at.used = used + self.of_all(batches.position());
         Ok(Trained::All)
     }
 
@@ -356,7 +387,9 @@ impl Run {
 
     /// A batch as the step takes it: its pictures mixed, its classes weighted.
     fn prepare(&self, mut batch: Batch, step: usize) -> Batch {
-        self.recipe.mix.apply(&mut batch, [self.recipe.seed, step as u64]);
+        let Recipe { micro_batch, seed, .. } = self.recipe;
+        let size = if micro_batch > 0 { micro_batch } else { batch.len() };
+        self.recipe.mix.apply(&mut batch, size, [seed, step as u64, self.part().first as u64]);
         if !self.factors.is_empty() {
             let factor = |label: u32| self.factors[label as usize];
             let weight = |i: usize| {
@@ -410,12 +443,36 @@ impl Run {
             ema_decay: (ema_decay > 0.0).then_some(ema_decay.min(early)),
             random: [seed, step as u64],
             micro_batch: NonZeroUsize::new(self.recipe.micro_batch),
+            sync_norm: self.recipe.sync_norm,
+            wire: if self.recipe.bf16_sums { Wire::Bf16 } else { Wire::F32 },
         }
     }
 
+    /// Which pictures of a batch are this rank's.
+    fn part(&self) -> OfBatch {
+        let batch = self.recipe.batch_size;
+        OfBatch { first: self.world.share(batch).start, batch }
+    }
+
+    /// Positions of all ranks where this one's loader has come to `position` of its own.
+    fn of_all(&self, position: usize) -> usize {
+        position / self.world.share(self.recipe.batch_size).len() * self.recipe.batch_size
+    }
+
+    /// Some validation pictures once more, one a batch.
+    fn again(&self, order: Vec<usize>) -> Loader {
+        Loader::new(Request { order, batch_size: 1, ..self.request(Part::Val) })
+    }
+
+    /// The pictures of this rank.
     fn batches(&self, part: Part) -> Loader {
+        Loader::new(self.request(part))
+    }
+
+    fn request(&self, part: Part) -> Request {
         let epoch = self.at.epochs.len() as u64;
         let (seed, batch) = (self.recipe.seed, self.recipe.batch_size);
+        let own = self.world.share(batch);
         let dataset = if part == Part::Val { &self.val } else { &self.train }.clone();
         let count = dataset.samples.len();
         let mut order = match part {
@@ -428,11 +485,17 @@ impl Run {
                 // Whole batches, of which the first have had their turn.
                 order.truncate(self.steps_per_epoch * batch);
                 order.drain(..self.at.used.min(order.len()));
+                order = order.chunks(batch).flat_map(|batch| &batch[own.clone()]).copied().collect();
             }
-            Part::Sample => order.truncate(SAMPLE.max(batch)),
-            Part::Val => {}
+            // Whole batches for each.
+            Part::Sample => {
+                order.truncate((SAMPLE / batch).max(1) * batch);
+                order =
+                    order.chunks(batch).flat_map(|batch| batch.get(own.clone())).flatten().copied().collect();
+            }
+            Part::Val => order = order[self.world.share(count)].to_vec(),
         }
-        Loader::new(Request {
+        Request {
             order,
             transform: match part {
                 Part::Train => Transform::Train(self.recipe.train, [seed, epoch]),
@@ -441,11 +504,17 @@ impl Run {
             preprocessing: self.metadata.preprocessing,
             dataset,
             side: self.engine.graph().img_size(),
-            batch_size: batch,
+            // Statistics are those of groups as they are trained.
+            batch_size: match self.recipe.micro_batch {
+                size @ 1.. if part == Part::Sample => size.min(own.len()),
+                _ => own.len(),
+            },
             drop_last: part != Part::Val,
+            // All take part in every step.
+            keep_empty: part == Part::Train && self.world.size() > 1,
             on_bad: self.recipe.on_bad,
             workers: self.workers,
             cache: self.cache.clone(),
-        })
+        }
     }
 }

@@ -75,6 +75,7 @@ fn first_statistics(place: &Place, weights: &Weights) -> Vec<[f64; 2]> {
         side,
         batch_size: count,
         drop_last: false,
+        keep_empty: false,
         on_bad: OnBad::Error,
         workers: 1,
         cache: Cache::new(0),

@@ -75,6 +75,7 @@ fn batches(data: &Dataset, transform: Transform) -> Vec<Batch> {
         side: 40,
         batch_size: 4,
         drop_last: false,
+        keep_empty: false,
         on_bad: OnBad::Error,
         workers: 3,
         cache: Cache::new(0),

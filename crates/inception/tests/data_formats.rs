@@ -45,6 +45,7 @@ fn seen(data: Dataset) -> Vec<(String, String, u8)> {
         side: 8,
         batch_size: 1,
         drop_last: false,
+        keep_empty: false,
         on_bad: OnBad::Error,
         workers: 2,
         cache: Cache::new(1 << 20),

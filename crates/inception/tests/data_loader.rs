@@ -49,6 +49,7 @@ fn request(dataset: &Arc<Dataset>, workers: usize) -> Request {
         side: 16,
         batch_size: 4,
         drop_last: false,
+        keep_empty: false,
         on_bad: OnBad::Error,
         workers,
         cache: Cache::new(1 << 20),
@@ -151,6 +152,7 @@ fn a_skipped_picture_moves_no_other_to_another_batch() {
             order: (0..14).collect(),
             transform: Transform::Eval,
             drop_last: true,
+            keep_empty: false,
             ..request(&data, workers)
         });
         let batches: Vec<_> = loader.by_ref().map(|b| b.expect("skips").indices).collect();

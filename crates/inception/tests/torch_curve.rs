@@ -2,7 +2,7 @@
 //! at the end the loss of the network that has the moving averages.
 
 use inception::weights::formula;
-use inception_cpu::{Device, Model, Optimizer, Scratch, StepOptions, Trainer};
+use inception_cpu::{Device, Model, Optimizer, Scratch, StepOptions, Trainer, Wire};
 use inception_graph::{Role, Spec, Weights, build};
 use inception_kernels::loss::{Targets, cross_entropy};
 use serde::Deserialize;
@@ -67,6 +67,8 @@ impl Options {
             ema_decay: Some(self.ema_decay),
             random,
             micro_batch: None,
+            sync_norm: false,
+            wire: Wire::F32,
         }
     }
 }

@@ -7,13 +7,15 @@ use inception::checkpoint;
 use inception::data::{
     Batch, Cache, DataError, Dataset, Loader, OnBad, Picture, Request, Splits, Transform, digits::digits,
 };
-use inception::engine::{Cpu, Engine, Learning, StepError, StepOptions, StepReport, TrainState, Use};
+use inception::engine::{
+    Cpu, Engine, Learning, Peers, StepError, StepOptions, StepReport, Together, TrainState, Use,
+};
 use inception::metrics::Metrics;
 use inception::progress::Style;
 use inception::recipe::{NormMode, Recipe};
 use inception::run_dir::RunDir;
 use inception::train::{Flow, Job, Run, Saving, Start, spec};
-use inception_cpu::Device;
+use inception_cpu::{Device, Wire};
 use inception_graph::{Graph, Weights, build};
 
 /// Learns nothing, remembers what it was asked, and answers right once `good` steps are done.
@@ -30,7 +32,12 @@ impl Engine for Fake {
     fn graph(&self) -> &Graph {
         &self.graph
     }
-    fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
+    fn train_step(
+        &mut self,
+        batch: &Batch,
+        options: &StepOptions,
+        _: Option<Together>,
+    ) -> Result<StepReport, StepError> {
         let mut asked = self.asked.lock().expect("one thread");
         self.calls += 1;
         if self.fail_at.contains(&(self.calls - 1)) {
@@ -40,7 +47,7 @@ impl Engine for Fake {
         // Where pictures are mixed all are, and weights lie between those of their classes.
         assert!(batch.mixed.is_empty() || batch.mixed.len() == batch.len());
         assert!(batch.weights.is_empty() || batch.weights.iter().all(|weight| (0.4..3.0).contains(weight)));
-        Ok(StepReport { loss: 2.0, correct: batch.len() / 2, grad_norm: 1.0 })
+        Ok(StepReport { loss: 2.0, correct: batch.len() / 2, count: batch.len(), grad_norm: 1.0 })
     }
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
         assert_eq!(weights, Use::Average, "evaluation uses the average");
@@ -64,6 +71,7 @@ impl Engine for Fake {
     fn recalibrate(
         &mut self,
         _: &mut dyn Iterator<Item = Result<Batch, DataError>>,
+        _: Option<&dyn Peers>,
     ) -> Result<(), DataError> {
         Ok(())
     }
@@ -355,6 +363,7 @@ fn activations_before_pooling_are_those_that_the_answer_is_made_of() {
             side: 107,
             batch_size: 16,
             drop_last: false,
+            keep_empty: false,
             on_bad: OnBad::Error,
             workers: 1,
             cache: Cache::new(0),
@@ -362,7 +371,7 @@ fn activations_before_pooling_are_those_that_the_answer_is_made_of() {
         let batch = loader.next().expect("a batch").expect("pictures");
         let (values, channels) = engine.before_pooling(&batch);
         assert_eq!(engine.weights(Use::Current).data, weights.data, "looking changes nothing");
-        engine.recalibrate(&mut std::iter::once(Ok(batch.clone()))).expect("statistics");
+        engine.recalibrate(&mut std::iter::once(Ok(batch.clone())), None).expect("statistics");
         let logits = engine.predict(&batch, Use::Average);
         let kernel = weights.get(weights.index("logits/weight").expect("a classifier"));
         let bias = weights.get(weights.index("logits/bias").expect("a classifier"));
@@ -441,6 +450,7 @@ fn fine_tuning_with_five_pictures_a_class_evaluates_as_it_trains() {
             side: 75,
             batch_size: 50,
             drop_last: false,
+            keep_empty: false,
             on_bad: OnBad::Error,
             workers: 1,
             cache: Cache::new(0),
@@ -448,7 +458,7 @@ fn fine_tuning_with_five_pictures_a_class_evaluates_as_it_trains() {
         let batch = batches.next().expect("a batch").expect("readable");
         // Training mode without its dropout: normalised with the statistics of these very pictures.
         let mut engine = Cpu::new(graph, weights, Device::new(Some(2)).expect("a device"));
-        engine.recalibrate(&mut std::iter::once(Ok(batch.clone()))).expect("readable");
+        engine.recalibrate(&mut std::iter::once(Ok(batch.clone())), None).expect("readable");
         let mut metrics = Metrics::new(10);
         metrics.add(&engine.predict(&batch, Use::Average), &batch.labels);
         let in_training = 1.0 - metrics.top1_error();
@@ -499,9 +509,11 @@ fn every_network_overfits_32_pictures() {
             ema_decay: None,
             random: [1, step],
             micro_batch: None,
+            sync_norm: false,
+            wire: Wire::F32,
         };
         let learnt = (0..STEPS).find(|&step| {
-            engine.train_step(&batch, &options(step)).expect("finite");
+            engine.train_step(&batch, &options(step), None).expect("finite");
             step % 20 == 19 && wrong(&mut engine) == 0
         });
         assert!(learnt.is_some(), "{net} still has {} of 32 wrong", wrong(&mut engine));

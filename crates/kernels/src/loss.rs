@@ -11,6 +11,13 @@ pub struct Loss {
     pub correct: usize,
 }
 
+impl Loss {
+    /// That of these pictures and of others.
+    pub fn and(self, other: Loss) -> Loss {
+        Loss { sum: self.sum + other.sum, correct: self.correct + other.correct }
+    }
+}
+
 /// A second class of a picture that was mixed with another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mixed {

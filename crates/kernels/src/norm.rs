@@ -93,6 +93,10 @@ pub struct BatchNorm {
     constant: Vec<f32>,
     /// Whether mean and variance are constants, not the batch's.
     fixed: bool,
+    /// Sums over pixels: in [`BatchNorm::statistics`] their number, values, squares; in [`BatchNorm::grad_sums`] `dβ` and `dγ`.
+    sums: Vec<f64>,
+    /// Pixels that mean and variance are of.
+    count: f64,
 }
 
 impl BatchNorm {
@@ -108,6 +112,8 @@ impl BatchNorm {
             slope: zeros(),
             constant: zeros(),
             fixed: false,
+            sums: Vec::with_capacity(2 * c + 1),
+            count: 0.0,
         }
     }
 
@@ -139,6 +145,7 @@ impl BatchNorm {
         let (pixels, c) = (y.pixels(), y.channels());
         assert!(self.mean.len() == c && gamma.len() == c && beta.len() == c);
         self.fixed = false;
+        self.count = pixels as f64;
         let block = pixel_block(c);
         let blocks = pixels.div_ceil(block);
         let parts = Parts::new(&mut scratch[..blocks * 2 * c]);
@@ -168,6 +175,37 @@ impl BatchNorm {
         });
     }
 
+    /// What [`BatchNorm::statistics`] found, as sums: pixels, values, squares. They add up to those of more pixels, which
+    /// [`BatchNorm::join`] takes.
+    pub fn moments(&mut self) -> &mut [f64] {
+        let (c, count) = (self.mean.len(), self.count);
+        self.sums.clear();
+        self.sums.push(count);
+        self.sums.extend(self.mean.iter().map(|&mean| count * f64::from(mean)));
+        let square = |(mean, variance): (&f32, &f32)| f64::from(*variance) + f64::from(*mean).powi(2);
+        self.sums.extend(self.mean.iter().zip(&self.variance).map(|both| count * square(both)));
+        debug_assert_eq!(self.sums.len(), 2 * c + 1);
+        &mut self.sums
+    }
+
+    /// The moments of no pixels, of as many channels.
+    pub fn no_moments(&mut self) -> &mut [f64] {
+        self.sums.clear();
+        self.sums.resize(2 * self.mean.len() + 1, 0.0);
+        &mut self.sums
+    }
+
+    /// Mean and variance are those of the pixels that the moments are of now.
+    pub fn join(&mut self, [gamma, beta]: [&[f32]; 2], epsilon: f32) {
+        let c = self.mean.len();
+        self.count = self.sums[0];
+        for j in 0..c {
+            let (mean, square) = (self.sums[1 + j] / self.count, self.sums[1 + c + j] / self.count);
+            (self.mean[j], self.variance[j]) = (mean as f32, (square - mean * mean).max(0.0) as f32);
+            self.derive(j, [gamma[j], beta[j]], epsilon);
+        }
+    }
+
     /// `a = scale·y + shift`, then ReLU where asked.
     pub fn apply(&self, pool: &Pool, isa: Isa, y: View, relu: bool, a: ViewMut) {
         let (pixels, c) = (y.pixels(), y.channels());
@@ -179,10 +217,11 @@ impl BatchNorm {
         });
     }
 
-    /// Backward: `da` becomes `dy`; the gradients of γ and β are written, or added where `accumulate`. `relu` as it was
-    /// applied.
+    /// The first half of the way back: the gradients of γ and β are written, or added where `accumulate`. `relu` as it was
+    /// applied. Their sums over these pixels come back; where mean and variance are of more, they have to become the sums over all of
+    /// those before [`BatchNorm::grad`].
     #[allow(clippy::too_many_arguments, reason = "the tensors of a gradient and where it runs")]
-    pub fn grad(
+    pub fn grad_sums(
         &mut self,
         pool: &Pool,
         isa: Isa,
@@ -192,9 +231,11 @@ impl BatchNorm {
         accumulate: bool,
         [dgamma, dbeta]: [&mut [f32]; 2],
         scratch: &mut [f32],
-    ) {
+    ) -> &mut [f64] {
         let (pixels, c) = (y.pixels(), y.channels());
         assert!(da.pixels() == pixels && da.channels() == c && dgamma.len() == c && dbeta.len() == c);
+        self.sums.clear();
+        self.sums.resize(2 * c, 0.0);
         let block = pixel_block(c);
         let blocks = pixels.div_ceil(block);
         let da = da.share();
@@ -211,14 +252,25 @@ impl BatchNorm {
             let dgamma_sums = join(blocks, 2 * c, c + channels.start..c + channels.end);
             store(&mut dbeta[channels.clone()], &dbeta_sums[..end], accumulate);
             store(&mut dgamma[channels.clone()], &dgamma_sums[..end], accumulate);
-            for (i, j) in channels.enumerate() {
-                // Constants have no gradient.
-                let share = if self.fixed { 0.0 } else { self.scale[j] / pixels as f32 };
-                self.slope[j] = share * self.inverse[j] * dgamma_sums[i] as f32;
-                self.constant[j] = share * dbeta_sums[i] as f32 - self.mean[j] * self.slope[j];
-            }
+            self.sums[channels.clone()].copy_from_slice(&dbeta_sums[..end]);
+            self.sums[c + channels.start..c + channels.end].copy_from_slice(&dgamma_sums[..end]);
         });
-        pool.run(blocks, |b| {
+        &mut self.sums
+    }
+
+    /// The second half: `da` becomes `dy`.
+    pub fn grad(&mut self, pool: &Pool, isa: Isa, y: View, relu: bool, da: ViewMut) {
+        let (pixels, c) = (y.pixels(), y.channels());
+        assert!(da.pixels() == pixels && da.channels() == c && self.sums.len() == 2 * c);
+        for j in 0..c {
+            // Constants have no gradient.
+            let share = if self.fixed { 0.0 } else { self.scale[j] / self.count as f32 };
+            self.slope[j] = share * self.inverse[j] * self.sums[c + j] as f32;
+            self.constant[j] = share * self.sums[j] as f32 - self.mean[j] * self.slope[j];
+        }
+        let block = pixel_block(c);
+        let da = da.share();
+        pool.run(pixels.div_ceil(block), |b| {
             isa.run(Grad { norm: self, y, pixels: piece(b, block, pixels), relu, da });
         });
     }

@@ -123,9 +123,10 @@ fn batch_norm_matches_the_reference() {
                 let expected = reference::batch_norm_grad(&y, &gamma, &masked, 1e-3);
                 for accumulate in [false, true] {
                     let (mut dy, mut dgamma, mut dbeta) = (da.clone(), vec![0.5; c], vec![0.5; c]);
-                    let (dy_view, gradients) =
-                        (ViewMut::dense(&mut dy, c), [&mut dgamma[..], &mut dbeta[..]]);
-                    norm.grad(&pool, isa, view, relu, dy_view, accumulate, gradients, &mut scratch);
+                    let gradients = [&mut dgamma[..], &mut dbeta[..]];
+                    let dy_view = ViewMut::dense(&mut dy, c);
+                    norm.grad_sums(&pool, isa, view, relu, dy_view, accumulate, gradients, &mut scratch);
+                    norm.grad(&pool, isa, view, relu, ViewMut::dense(&mut dy, c));
                     let started = |v: &f64| v + if accumulate { 0.5 } else { 0.0 };
                     let [dgamma_expected, dbeta_expected] =
                         [1, 2].map(|i| expected[i].iter().map(started).collect::<Vec<f64>>());

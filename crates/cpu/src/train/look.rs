@@ -5,6 +5,7 @@ use inception_kernels::View;
 use inception_kernels::loss::Targets;
 
 use super::{Group, Trainer, activation, split};
+use crate::peers::Wire;
 use crate::step::{Optimizer, StepOptions};
 
 /// What a pass without a backward half has no use for.
@@ -19,6 +20,8 @@ const FORWARD_ALONE: StepOptions = StepOptions {
     ema_decay: None,
     random: [0; 2],
     micro_batch: None,
+    sync_norm: false,
+    wire: Wire::F32,
 };
 
 impl Trainer {
@@ -27,7 +30,7 @@ impl Trainer {
         let n = input.len() / self.graph.nodes()[0].shape.len();
         let labels = vec![0; n];
         let (targets, options) = (Targets::new(&labels), &FORWARD_ALONE);
-        let group = Group { input, targets, before: 0, batch: n, options };
+        let group = Group { input, targets, first: 0, adds: false, batch: n, options, peers: None };
         let program = self.prepare(n);
         for step in &program.steps[..program.forward()] {
             if let Some(&source) = self.graph.node(step.id).inputs.first() {

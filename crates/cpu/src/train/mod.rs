@@ -13,8 +13,10 @@
 mod clock;
 mod look;
 mod needs;
+mod partial;
 mod plan;
 mod recalibrate;
+mod together;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,11 +34,14 @@ use crate::device::Device;
 use crate::layout::{Layout, conv_shape, has_relu, pool_shape};
 use crate::learning::Learning;
 use crate::optimizer::State;
+use crate::peers::{Part, Peers};
 use crate::state::TrainState;
 use crate::step::{StepError, StepOptions, StepReport};
 use clock::Clock;
 pub use clock::{Phase, StepTimes};
 pub use needs::TrainNeeds;
+pub use partial::sum_of;
+use partial::{Act, Partial};
 pub use plan::Keep;
 use plan::{Program, Step, Task, Work};
 
@@ -54,6 +59,10 @@ pub struct Trainer {
     grad: Weights,
     average: Option<Weights>,
     state: State,
+    /// Memory for the sums of some groups, how many of them are in use, and the way to the sum of all.
+    partials: Vec<Partial>,
+    kept_partials: usize,
+    way: Vec<Act>,
     /// One for each batch size that was met.
     programs: Vec<Arc<Program>>,
     memory: Buffer,
@@ -88,14 +97,19 @@ impl Trained {
 }
 
 /// Pictures that are computed at a time.
+#[derive(Clone, Copy)]
 struct Group<'a> {
     input: &'a [f32],
     targets: Targets<'a>,
     /// Pictures of the batch before these.
-    before: usize,
+    first: usize,
+    /// Whether gradients of groups before are there, to which theirs are added.
+    adds: bool,
     /// Pictures of the batch.
     batch: usize,
     options: &'a StepOptions,
+    /// Who sees the same batch norms.
+    peers: Option<&'a dyn Peers>,
 }
 
 impl Plans {
@@ -177,6 +191,9 @@ impl Trainer {
             state: State::new(&weights),
             average: None,
             weights,
+            partials: Vec::new(),
+            kept_partials: 0,
+            way: Vec::new(),
             programs: Vec::new(),
             memory: Buffer::default(),
             clock: Clock::new(graph.nodes().len()),
@@ -260,44 +277,20 @@ impl Trainer {
         targets: &Targets,
         options: &StepOptions,
     ) -> Result<StepReport, StepError> {
-        let (classes, labels) = (self.graph.classes(), targets.labels);
-        let mixed = targets.mixed.iter().map(|mixed| mixed.label).enumerate();
-        let mut all = labels.iter().copied().enumerate().chain(mixed);
-        if let Some((index, label)) = all.find(|&(_, label)| label as usize >= classes) {
-            return Err(StepError::Label { index, label, classes });
-        }
-        let (batch, picture) = (labels.len(), self.graph.nodes()[0].shape.len());
-        assert!(batch > 0 && input.len() == batch * picture, "one picture a label");
-        let start = Instant::now();
-        self.clock.reset();
-        let size = options.micro_batch.map_or(batch, |size| size.get().min(batch));
-        let (mut sum, mut correct) = (0.0, 0);
-        for before in (0..batch).step_by(size) {
-            let pictures = before..(before + size).min(batch);
-            let input = &input[before * picture..pictures.end * picture];
-            let targets = targets.part(pictures);
-            let loss = self.group(&Group { input, targets, before, batch, options })?;
-            sum += loss.sum;
-            correct += loss.correct;
-        }
-        let grad_norm = self.update(options)?;
-        self.clock.total(start.elapsed());
-        Ok(StepReport { loss: (sum / batch as f64) as f32, correct, grad_norm })
+        assert!(!targets.is_empty(), "a picture at least");
+        self.step_of(input, targets, options, Part { first: 0, batch: targets.len() }, None)
     }
 
-    /// Loss of a group; its gradient is added to that of the groups before.
-    fn group(&mut self, group: &Group) -> Result<Loss, StepError> {
-        let program = self.prepare(group.targets.len());
-        let mut loss = Loss::default();
-        for step in &program.steps {
-            if let Some(part) = self.take(step, group) {
-                loss = Loss { sum: loss.sum + part.sum, correct: loss.correct + part.correct };
-                if !loss.sum.is_finite() {
-                    return Err(self.first_not_finite(&program, group));
-                }
-            }
+    /// Whether every label is a class.
+    fn check(&self, input: &[f32], targets: &Targets) -> Result<(), StepError> {
+        let (classes, labels) = (self.graph.classes(), targets.labels);
+        assert_eq!(input.len(), labels.len() * self.graph.nodes()[0].shape.len(), "one picture a label");
+        let mixed = targets.mixed.iter().map(|mixed| mixed.label).enumerate();
+        let mut all = labels.iter().copied().enumerate().chain(mixed);
+        match all.find(|&(_, label)| label as usize >= classes) {
+            Some((index, label)) => Err(StepError::Label { index, label, classes }),
+            None => Ok(()),
         }
-        Ok(loss)
     }
 
     /// The program for `n` pictures, and the memory that it works in.
@@ -384,8 +377,12 @@ impl Trainer {
                     let affine = of([Role::Gamma, Role::Beta]);
                     if fixed {
                         kept.norm.fix(of([Role::Mean, Role::Variance]), affine, BN_EPSILON);
-                    } else {
+                    } else if !step.again {
                         kept.norm.statistics(pool, isa, y, affine, BN_EPSILON, scratch);
+                        if let Some(peers) = group.peers {
+                            peers.sum(&node.name, kept.norm.moments());
+                            kept.norm.join(affine, BN_EPSILON);
+                        }
                     }
                     if !a.is_empty() {
                         kept.norm.apply(pool, isa, y, has_relu(&node.op), place.view_mut(a, 0..n));
@@ -443,15 +440,21 @@ impl Trainer {
 
     fn norm_grad(&mut self, step: &Step, group: &Group) {
         let Device { isa, ref pool, .. } = self.device;
-        let Self { graph, layout, nodes, grad, memory, clock, .. } = self;
+        let Self { graph, layout, nodes, grad, memory, clock, learning, .. } = self;
         let id = step.id;
         let (node, kept) = (graph.node(id), &mut nodes[id.0]);
         let [_, y, _, _, g, _, _, scratch] = split(memory, step);
         let ranges = [Role::Gamma, Role::Beta].map(|role| grad.range(kept.param(role)));
         let gradients = grad.data.get_disjoint_mut(ranges).expect("parameters are disjoint");
-        let (y, g) = (View::dense(y, node.shape.c), layout.place(id).view_mut(g, 0..group.targets.len()));
+        let (y, relu) = (View::dense(y, node.shape.c), has_relu(&node.op));
+        let mut g = layout.place(id).view_mut(g, 0..group.targets.len());
+        let peers = group.peers.filter(|_| !learning.fixed_norms[id.0]);
         clock.charge(id, Phase::Norm, || {
-            kept.norm.grad(pool, isa, y, has_relu(&node.op), g, group.adds(), gradients, scratch);
+            let sums = kept.norm.grad_sums(pool, isa, y, relu, g.reborrow(), group.adds, gradients, scratch);
+            if let Some(peers) = peers {
+                peers.sum(&node.name, sums);
+            }
+            kept.norm.grad(pool, isa, y, relu, g);
         });
     }
 
@@ -470,10 +473,10 @@ impl Trainer {
                 let kernel = kept.param(Role::Weight);
                 clock.charge(id, Phase::GradWeight, || {
                     if let Some(&(_, bias)) = kept.params.iter().find(|(role, _)| *role == Role::Bias) {
-                        norm::sums(pool, isa, dy, group.adds(), grad.get_mut(bias), scratch);
+                        norm::sums(pool, isa, dy, group.adds, grad.get_mut(bias), scratch);
                     }
                     let x = activation(graph, layout, input, x, group);
-                    plans.grad_weight.run(pool, isa, x, dy, group.adds(), grad.get_mut(kernel), scratch);
+                    plans.grad_weight.run(pool, isa, x, dy, group.adds, grad.get_mut(kernel), scratch);
                 });
                 // Nobody wants the gradient of the picture.
                 if !dx.is_empty() {
@@ -555,30 +558,29 @@ impl Trainer {
         }
     }
 
-    /// The first node, in execution order, whose output is not finite: the forward steps once more, looking at each.
-    fn first_not_finite(&mut self, program: &Program, group: &Group) -> StepError {
+    /// The first node, in execution order, whose output is not finite, or the loss: the forward steps once more, looking at each.
+    fn first_not_finite(&mut self, group: &Group) -> StepError {
+        let program = self.prepare(group.targets.len());
+        let mut first = None;
+        // To the end, for others may see the same norms.
         for step in &program.steps[..program.forward()] {
             self.take(step, group);
             let [_, y, a, ..] = split(&mut self.memory, step);
             let target = self.layout.fused(step.id).unwrap_or(step.id);
             let written = || self.layout.place(target).view(a, 0..group.targets.len());
             let bad = |view: View| (0..view.pixels()).any(|p| !finite(view.pixel(p)));
-            if !finite(y) || !a.is_empty() && bad(written()) {
-                return self.not_finite(step.id, "activation");
+            if first.is_none() && (!finite(y) || !a.is_empty() && bad(written())) {
+                first = Some(step.id);
             }
         }
-        self.not_finite(self.logits, "loss")
+        match first {
+            Some(node) => self.not_finite(node, "activation"),
+            None => self.not_finite(self.logits, "loss"),
+        }
     }
 
     fn not_finite(&self, node: NodeId, what: &'static str) -> StepError {
         StepError::NotFinite { node: self.graph.node(node).name.clone(), what }
-    }
-}
-
-impl Group<'_> {
-    /// Whether the gradient of groups before is there.
-    fn adds(&self) -> bool {
-        self.before > 0
     }
 }
 
@@ -590,7 +592,7 @@ impl Trained {
         for (batch, of_group) in both {
             batch.resize(of_group.len(), 0.0);
             for (batch, v) in batch.iter_mut().zip(of_group) {
-                *batch = v * share + if group.adds() { *batch } else { 0.0 };
+                *batch = v * share + if group.adds { *batch } else { 0.0 };
             }
         }
     }
@@ -600,7 +602,7 @@ impl Trained {
         let [seed, step] = group.options.random;
         let random = &mut stream(&[seed, step, id.0 as u64]);
         let mut factor = || if random.random::<f32>() < keep { 1.0 / keep } else { 0.0 };
-        (0..group.before * len).for_each(|_| _ = factor());
+        (0..group.first * len).for_each(|_| _ = factor());
         self.mask.clear();
         self.mask.extend((0..group.targets.len() * len).map(|_| factor()));
     }

@@ -5,6 +5,7 @@ use std::mem::replace;
 use inception_graph::Role;
 
 use super::Trainer;
+use crate::peers::Peers;
 
 /// Sums over pictures of a channel's mean and of its mean square.
 type Sums = Vec<[f64; 2]>;
@@ -12,13 +13,25 @@ type Sums = Vec<[f64; 2]>;
 impl Trainer {
     /// The running statistics of the average weights (of the weights, where no average is kept) become those of all pictures of
     /// `batches`, `[n, side, side, 3]` each: the mean, and the variance around it. Fixed norms stay as they are. The first error of
-    /// `batches` ends it, and nothing has changed.
+    /// `batches` ends it, and nothing has changed. Pictures of `peers` count as well.
     pub fn recalibrate<E>(
         &mut self,
         batches: &mut dyn Iterator<Item = Result<Vec<f32>, E>>,
+        peers: Option<&dyn Peers>,
     ) -> Result<(), E> {
         let weights = self.average.take().map(|average| replace(&mut self.weights, average));
-        let found = self.measure(batches);
+        let mut found = self.measure(batches);
+        if let (Ok((sums, pictures)), Some(peers)) = (&mut found, peers) {
+            let mut flat = vec![*pictures];
+            let nodes = self.nodes.iter().zip(&self.learning.fixed_norms);
+            for (sums, (kept, _)) in sums.iter_mut().zip(nodes).filter(|(_, (_, fixed))| !**fixed) {
+                sums.resize(kept.norm.mean.len(), [0.0; 2]);
+                flat.extend(sums.iter().flatten());
+            }
+            peers.sum("running statistics", &mut flat);
+            *pictures = flat[0];
+            sums.iter_mut().flatten().flatten().zip(&flat[1..]).for_each(|(own, all)| *own = *all);
+        }
         if let Ok((sums, pictures)) = &found
             && *pictures > 0.0
         {

@@ -187,7 +187,7 @@ fn statistics_of_the_head_are_measured_anew() {
     let graph = small("inception_v4");
     let weights = lived_in(&graph, 8);
     let mut trainer = Trainer::new(&graph, weights.clone(), &device(2));
-    let Ok(()) = trainer.recalibrate(&mut std::iter::once(Ok::<_, Infallible>(pictures(4, SIDE, 9))));
+    let Ok(()) = trainer.recalibrate(&mut std::iter::once(Ok::<_, Infallible>(pictures(4, SIDE, 9))), None);
     for (i, param) in weights.params().iter().enumerate() {
         let statistic = matches!(param.role, Role::Mean | Role::Variance);
         assert_eq!(trainer.weights().get(i) != weights.get(i), statistic, "{}", param.name);

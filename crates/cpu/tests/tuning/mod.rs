@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use crate::common::{RANDOM, lived_in, pictures};
-use inception_cpu::{Device, Keep, Learning, Optimizer, Phase, Precision, StepOptions, TrainNeeds, Trainer};
+use inception_cpu::{
+    Device, Keep, Learning, Optimizer, Phase, Precision, StepOptions, TrainNeeds, Trainer, Wire,
+};
 use inception_graph::{Graph, Role, Weights};
 
 use crate::small;
@@ -20,6 +22,8 @@ fn options() -> StepOptions {
         ema_decay: Some(0.9),
         random: RANDOM,
         micro_batch: None,
+        sync_norm: false,
+        wire: Wire::F32,
     }
 }
 
@@ -146,7 +150,7 @@ fn statistics_measured_anew_are_those_of_the_pictures() {
         trainer.step(&pixels, &[0; 6], &StepOptions { lr: 0.0, ..options() }).expect("finite");
         let before = trainer.weights().data.clone();
         let mut batches = parts.iter().map(|part| Ok::<_, Infallible>(part.to_vec()));
-        let Ok(()) = trainer.recalibrate(&mut batches);
+        let Ok(()) = trainer.recalibrate(&mut batches, None);
         assert_eq!(trainer.weights().data, before, "the weights in training are not touched");
         trainer.average().expect("kept").clone()
     };
@@ -166,7 +170,7 @@ fn statistics_measured_anew_are_those_of_the_pictures() {
     }
     // One batch in training mode is what the network now computes in evaluation: the statistics of another pass are the same.
     let mut again = trainer(&graph, &whole);
-    let Ok(()) = again.recalibrate(&mut std::iter::once(Ok::<_, Infallible>(pixels.clone())));
+    let Ok(()) = again.recalibrate(&mut std::iter::once(Ok::<_, Infallible>(pixels.clone())), None);
     for (a, b) in again.weights().data.iter().zip(&whole.data) {
         assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} and {b}");
     }
@@ -179,7 +183,7 @@ fn pictures_that_cannot_be_read_leave_the_statistics() {
     let weights = lived_in(&graph, 10);
     let mut trainer = trainer(&graph, &weights);
     let mut batches = [Ok(pictures(2, 75, 1)), Err("broken")].into_iter();
-    assert_eq!(trainer.recalibrate(&mut batches), Err("broken"));
+    assert_eq!(trainer.recalibrate(&mut batches, None), Err("broken"));
     assert_eq!(trainer.weights().data, weights.data);
 }
 

@@ -239,6 +239,7 @@ impl<'a> Average<'a> {
             side: *img_size,
             batch_size: self.args.batch_size.get(),
             drop_last: false,
+            keep_empty: false,
             on_bad: OnBad::Error,
             workers: workers(self.args.workers),
             cache: Cache::new(CACHE),

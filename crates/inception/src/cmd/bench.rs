@@ -1,7 +1,7 @@
 //! `inception bench`: how fast a network runs here, and where the time goes.
 
 mod images;
-mod training;
+pub(super) mod training;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use inception_cpu::{Model, Scratch, peak_flops};
-use inception_graph::{Spec, Weights, build, thousands};
+use inception_cpu::{Keep, Model, Scratch, Wire, peak_flops};
+use inception_graph::{Graph, Spec, Weights, build, thousands};
 use serde::Serialize;
 
 use super::device::DeviceArgs;
+use super::ranks::RanksArgs;
 use super::{check_seconds, stdout, write_json};
 use crate::data::Crops;
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
 use crate::memory;
 use crate::progress::{Progress, Style};
 
@@ -24,7 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   inception bench inception_v4 --layers
   inception bench inception_v4 --images pictures/ -b 8
-  inception bench inception_v3 --images pictures/ --eval --crops 144 -b 16";
+  inception bench inception_v3 --images pictures/ --eval --crops 144 -b 16
+  mpirun -n 2 inception bench inception_v4 --train -b 16";
 
 /// Arguments of `inception bench`.
 #[derive(clap::Args, Clone, Debug)]
@@ -45,6 +47,9 @@ pub struct BenchArgs {
     /// Pictures of a training step computed at a time [default: all]
     #[arg(long, value_name = "N", requires = "train")]
     pub micro_batch: Option<NonZeroUsize>,
+    /// Several ranks: gradients travel rounded to bfloat16
+    #[arg(long, requires = "train")]
+    pub bf16_sums: bool,
     /// Measure from files to labels, too, on the pictures in a folder: decoded, the shorter side resized to 1/0.875 of
     /// the input (bicubic), the centre taken; with --train its steps take these pictures, distorted as the recipe `paper`
     /// does, and the time that they wait for them is shown
@@ -78,6 +83,8 @@ pub struct BenchArgs {
     pub width: f64,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -97,7 +104,8 @@ struct Report {
     gflop: f64,
     /// Fused multiply–adds on registers alone, before and after, in GFLOP/s.
     peak_gflops: [f64; 2],
-    inference: Times,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference: Option<Times>,
     #[serde(skip_serializing_if = "Option::is_none")]
     images: Option<images::Images>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,23 +158,44 @@ struct Alternative {
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<Exit> {
     check_seconds(args.seconds)?;
+    let world = args.ranks.join()?;
+    if world.size() > 1 && (!args.train || args.images.is_some() || args.layers) {
+        let message = "several ranks measure training steps alone: give --train without --images and --layers, or start it without mpirun";
+        return Err(UsageError(message.into()).into());
+    }
     let spec = Spec { img_size: args.img_size, width: args.width, ..Spec::new(args.net.as_str()) };
     let graph = build(&spec)?;
     let files = args.images.as_deref().map(images::list).transpose()?;
     let device = args.device.device()?;
     let batch = args.batch_size.get();
     let before = peak_flops(&device.pool, device.isa, PEAK_ROUNDS) / 1e9;
-    let side = graph.img_size();
-    let pixels: Vec<f32> =
-        (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect();
     let flop = 2.0 * graph.macs() as f64 * batch as f64;
-    let training = args.train.then(|| training::measure(&graph, &device, &pixels, files.as_deref(), &args));
+    let training = args.train.then(|| {
+        training::measure(&training::Asked {
+            graph: &graph,
+            device: &device,
+            files: files.as_deref(),
+            batch,
+            micro_batch: args.micro_batch,
+            keep: if args.checkpoint_activations { Keep::Checkpoints } else { Keep::Outputs },
+            seconds: args.seconds,
+            layers: args.layers,
+            wire: if args.bf16_sums { Wire::Bf16 } else { Wire::F32 },
+            world,
+            watch: false,
+        })
+    });
     let training = training.transpose()?;
+    if !world.leads() {
+        return Ok(Exit::Done);
+    }
+    let pixels = pixels(&graph, batch);
     let model = Model::consuming(&graph, Weights::init(&graph, 0), &device);
     let mut scratch = Scratch::default();
     let output = graph.outputs()[0].0.clone();
-    let inference = Times::measure(args.seconds, batch, flop, || {
-        model.run(&pixels, &output, &mut scratch);
+    let inference = (world.size() == 1).then(|| {
+        let run = || _ = model.run(&pixels, &output, &mut scratch);
+        Times::new(repeat(args.seconds, |go_on| go_on, run), batch, flop)
     });
     let images = files.map(|files| images::measure(&model, files, batch, args.seconds, args.crops));
     let images = images.transpose()?;
@@ -174,7 +203,7 @@ pub fn run(args: BenchArgs) -> Result<Exit> {
     let (activation_bytes, packed_bytes) = (model.activation_bytes(batch), model.packed_bytes());
     let report = Report {
         net: args.net,
-        img_size: side,
+        img_size: graph.img_size(),
         width: args.width,
         batch,
         threads: device.pool.threads(),
@@ -227,23 +256,31 @@ impl Times {
         )?;
         Ok(())
     }
+}
 
-    fn measure(seconds: f64, batch: usize, flop: f64, mut run: impl FnMut()) -> Times {
-        let mut times = Vec::new();
-        for (share, keep) in [(0.1, false), (1.0, true)] {
+/// Times of `run`, again and again for so many seconds, after a tenth of them for warming up. `go_on` is asked before each whether,
+/// as it is told, to go on.
+fn repeat(seconds: f64, mut go_on: impl FnMut(bool) -> bool, mut run: impl FnMut()) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for (share, keep) in [(0.1, false), (1.0, true)] {
+        let start = Instant::now();
+        // Two runs at least: the first touches its memory for the first time.
+        while go_on(times.len() < 2 || start.elapsed().as_secs_f64() < share * seconds) {
             let start = Instant::now();
-            // Two runs at least: the first touches its memory for the first time.
-            while times.len() < 2 || start.elapsed().as_secs_f64() < share * seconds {
-                let start = Instant::now();
-                run();
-                times.push(start.elapsed());
-            }
-            if !keep {
-                times.clear();
-            }
+            run();
+            times.push(start.elapsed());
         }
-        Times::new(times, batch, flop)
+        if !keep {
+            times.clear();
+        }
     }
+    times
+}
+
+/// Pictures of which each is another.
+fn pixels(graph: &Graph, batch: usize) -> Vec<f32> {
+    let side = graph.img_size();
+    (0..batch * side * side * 3).map(|i| (i * 7919 % 251) as f32 / 125.0 - 1.0).collect()
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -296,7 +333,9 @@ fn text(out: &mut impl Write, report: &Report) -> Result<()> {
     )?;
     let [before, after] = report.peak_gflops;
     let peak = before.max(after);
-    report.inference.text(out, "inference")?;
+    if let Some(inference) = &report.inference {
+        inference.text(out, "inference")?;
+    }
     if let Some(images) = &report.images {
         images::text(out, images, *threads)?;
     }

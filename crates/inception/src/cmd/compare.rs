@@ -16,6 +16,7 @@ use crate::data::folder::{Division, divide};
 use crate::data::storage;
 use crate::exit::{Exit, UsageError};
 use crate::progress::{counted, say};
+use crate::ranks;
 use crate::recipe::Recipe;
 use crate::run_dir::{environment, replace, timestamp};
 use crate::train::{Flow, is_finished, spec};
@@ -96,6 +97,7 @@ pub fn run(args: CompareArgs) -> Result<Exit> {
 
 fn train(args: &CompareArgs) -> Result<Exit> {
     args.run.progress.begin();
+    ranks::alone("compare")?;
     let data = args.data.as_deref().ok_or_else(|| UsageError("no DATA".into()))?;
     let arms = arms(&args.models, &args.vary);
     if let Some(twice) = (1..arms.len()).find(|&i| arms[..i].contains(&arms[i])) {

@@ -10,6 +10,7 @@ use crate::demo::Demo;
 use crate::exit::{Exit, UsageError};
 use crate::interrupt;
 use crate::progress::{duration, say};
+use crate::ranks;
 use crate::recipe::{Recipe, parse_set};
 use crate::run_dir::timestamp;
 
@@ -50,6 +51,7 @@ pub fn run(args: DemoArgs) -> Result<Exit> {
     Recipe::load("demo", &sets).map_err(|e| UsageError(format!("{e:#}")))?;
     let folder = args.output.join(timestamp());
     let demo = Demo { all: args.all, sets, folder: folder.clone(), device: Device::new(args.threads)? };
+    ranks::alone("demo")?;
     interrupt::catch()?;
     say(
         "1,797 handwritten digits, a fifth held out. A plain network and its residual twin of about equal cost learn \

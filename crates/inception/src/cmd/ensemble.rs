@@ -12,12 +12,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use inception_graph::{Graph, Weights};
+use serde_json::{Value, json};
 
 use super::named;
 use super::weights::WeightsArgs;
 use crate::checkpoint::Metadata;
 use crate::data::{Crops, Sight};
 use crate::exit::{BadData, UsageError};
+use crate::logits;
 use crate::metrics::MeanProbability;
 use crate::progress::say;
 
@@ -84,6 +86,17 @@ impl Member {
     /// How it sees pictures.
     pub fn sight(&self, crops: Crops) -> Sight {
         Sight { how: self.metadata.preprocessing, side: self.metadata.img_size, crops }
+    }
+
+    /// All that its answers depend on beside the pictures and the machine.
+    pub fn key(&self, weights: &Weights) -> Value {
+        let Member { graph, metadata, .. } = self;
+        json!({
+            "network": [json!(graph.spec()), json!(logits::digest_of(weights))],
+            "classes": metadata.classes,
+            "side": metadata.img_size,
+            "preprocessing": metadata.preprocessing,
+        })
     }
 
     fn background(&self) -> Option<&str> {

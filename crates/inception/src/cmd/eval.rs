@@ -3,7 +3,6 @@
 mod collecting;
 mod judging;
 
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -11,10 +10,12 @@ use anyhow::Result;
 
 use super::device::DeviceArgs;
 use super::ensemble::EnsembleArgs;
+use super::ranks::RanksArgs;
 use super::weights::WeightsArgs;
 use crate::data::OnBad;
 use crate::exit::{BadData, Exit};
 use crate::interrupt;
+use crate::progress::say;
 use crate::run_dir::environment;
 use collecting::{Collected, KeepArgs};
 use judging::JudgingArgs;
@@ -58,6 +59,8 @@ pub struct EvalArgs {
     judging: JudgingArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
     /// Threads that decode pictures, beside the network's [default: the network's own, between its steps; all cores for a URL]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
@@ -66,22 +69,23 @@ pub struct EvalArgs {
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<Exit> {
     interrupt::catch()?;
+    let world = args.ranks.join()?;
     let members = args.ensemble.load(&args.weights, true)?;
     let metadata = members[0].0.metadata.clone();
     let device = args.device.device()?;
     let environment = environment(device.isa.name(), device.pool.threads());
     let keeps = args.keep.folder(&args.ensemble).is_some();
     let pictures = args.judging.open(&args.data, &metadata, keeps)?;
-    let judging = args.judging.clone().prepare(&pictures, &metadata, args.on_bad)?;
+    // Files of answers, and of what they are judged by, are rank 0's alone.
+    let prepare = || args.judging.clone().prepare(&pictures, &metadata, args.on_bad);
+    let judging = world.leads().then(prepare).transpose()?;
     if let Some(first) = pictures.data.ignored.first() {
         let (n, first) = (pictures.data.ignored.len(), first.display());
-        writeln!(
-            std::io::stderr().lock(),
-            "note: {n} files are no .jpg or .png and were not read, the first is {first}"
-        )?;
+        say(&format!("note: {n} files are no .jpg or .png and were not read, the first is {first}"));
     }
-    let collected = collecting::collect(members, &pictures, &device, &args)?;
+    let collected = collecting::collect(members, &pictures, &device, &args, world)?;
     let Some(Collected { answers, skipped, asked }) = collected else { return Ok(Exit::Stopped) };
+    let Some(judging) = judging else { return Ok(Exit::Done) };
     if answers.is_empty() {
         return Err(BadData(format!("no picture of {} could be evaluated", args.data.display())).into());
     }

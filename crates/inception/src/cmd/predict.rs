@@ -12,17 +12,20 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use super::device::DeviceArgs;
 use super::ensemble::{EnsembleArgs, Member, average};
+use super::ranks::RanksArgs;
 use super::weights::WeightsArgs;
 use super::{decoders, stdout};
-use crate::collect::{Collector, Network};
+use crate::collect::{Blocks, Collector, Network, SEEING, Shared};
 use crate::data::feed::{Feed, Listed};
 use crate::data::{DataError, Picture, files};
 use crate::exit::{BadData, Exit, UsageError};
 use crate::npy;
 use crate::predict::{Format, OutputType, Writer};
+use crate::ranks::World;
 
 const FORMATS: &str = "\
 Forms of the output:
@@ -74,15 +77,19 @@ pub struct PredictArgs {
     pub batch_size: NonZeroUsize,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
     /// Threads that decode pictures, beside the network's [default: the network's own, between its steps]
     #[arg(short = 'j', long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
 }
 
-const DUMPING: &str = "writing what the network sees";
-
 /// Runs the command.
 pub fn run(args: PredictArgs) -> Result<Exit> {
+    let world = args.ranks.join()?;
+    if world.size() > 1 && args.dump_input.is_some() {
+        return Err(UsageError("--dump-input needs one rank: start it without mpirun".into()).into());
+    }
     let members = args.ensemble.load(&args.weights, false)?;
     let first = &members[0].0;
     let device = args.device.device()?;
@@ -92,6 +99,7 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
         return Err(UsageError(message).into());
     }
     let out: Box<dyn Write> = match &args.output {
+        _ if !world.leads() => Box::new(io::sink()),
         Some(path) if path != Path::new("-") => Box::new(BufWriter::new(
             File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
         )),
@@ -107,8 +115,22 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
 
     let sights: Vec<_> = members.iter().map(|(member, _)| member.sight(args.ensemble.crops)).collect();
     let (batch, pool) = (args.batch_size.get(), decoders(args.workers, &device));
-    let feed = Feed::new(args.paths.into_iter().flat_map(expand), &sights, batch, pool)
-        .context("starting the thread that lists pictures")?;
+    let blocks = Blocks::new(world, batch, args.ensemble.crops.views());
+    if world.size() > 1 {
+        let networks: Vec<_> = members.iter().map(|(member, weights)| member.key(weights)).collect();
+        let precision = format!("{:?}", device.precision);
+        let asked = json!({
+            "networks": networks,
+            "crops": args.ensemble.crops.views(),
+            "block": blocks.size(),
+            "precision": precision,
+        });
+        world.agree_on("predict", device.isa.name(), &asked)?;
+        world.doing(|| "listing pictures".into());
+    }
+    let (pictures, count) = list(args.paths, world, blocks)?;
+    let feed =
+        Feed::new(pictures, &sights, batch, pool).context("starting the thread that lists pictures")?;
     let (members, networks): (Vec<Member>, _) = members
         .into_iter()
         .map(|(member, weights)| {
@@ -118,8 +140,9 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
         .unzip();
     let mut collector = Collector::new(feed, networks, batch);
     collector.seen = seen;
+    let mut collector = Shared::new(collector, world, blocks, count);
     let (mut total, mut bad) = (0, 0);
-    while let Some(answered) = collector.next_answer().context(DUMPING)? {
+    while let Some(answered) = collector.next_answer()? {
         let row = answered.rows.map(|rows| {
             let rows: Vec<_> =
                 members.iter().map(|m| &m.places[..]).zip(rows.iter().map(|r| &r[..])).collect();
@@ -130,7 +153,11 @@ pub fn run(args: PredictArgs) -> Result<Exit> {
         total += 1;
         writer.flush()?;
     }
-    collector.seen.map(npy::Writer::finish).transpose().context(DUMPING)?;
+    collector.own().seen.take().map(npy::Writer::finish).transpose().context(SEEING)?;
+    if bad > 0 && !world.leads() {
+        // Rank 0 says so.
+        return Ok(Exit::Done);
+    }
     if bad > 0 {
         return Err(BadData(format!("{bad} of {total} pictures could not be predicted")).into());
     }
@@ -145,8 +172,45 @@ fn by_extension(output: Option<&Path>) -> Format {
     }
 }
 
+/// The pictures of this rank, and how many all ranks have. Alone they are listed while the first ones are decoded, and not counted.
+fn list(
+    paths: Vec<PathBuf>,
+    world: &World,
+    blocks: Blocks,
+) -> Result<(Box<dyn Iterator<Item = Listed> + Send>, usize)> {
+    let listed = paths.into_iter().flat_map(expand);
+    if world.size() == 1 {
+        return Ok((Box::new(listed.map(|path| path.map(Picture::File))), 0));
+    }
+    // As rank 0 finds them; nobody else has stdin.
+    let mut bytes = Vec::new();
+    if world.leads() {
+        bytes = serde_json::to_vec(&listed.map(tellable).collect::<Vec<_>>())?;
+    }
+    world.broadcast("list of pictures", &mut bytes)?;
+    let all: Vec<Found> = serde_json::from_slice(&bytes)?;
+    let count = all.len();
+    let own = all.into_iter().enumerate().filter(move |(place, _)| blocks.is_own(*place));
+    Ok((Box::new(own.map(|(_, path)| path.map(Picture::File))), count))
+}
+
+/// A path that ranks can tell each other.
+fn tellable(found: Found) -> Found {
+    match found {
+        Ok(path) if path.to_str().is_none() => {
+            let name = path.display().to_string();
+            let problem = "its name is not UTF-8: rename it, or start inception without mpirun".into();
+            Err((name.clone(), DataError::Picture { name, problem }))
+        }
+        found => found,
+    }
+}
+
+/// A path of a picture, or a name and what is wrong in its place.
+type Found = Result<PathBuf, (String, DataError)>;
+
 /// What a path of the command line stands for.
-fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed> + Send> {
+fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Found> + Send> {
     if path == Path::new("-") {
         let lines = BufReader::new(io::stdin()).split(b'\n').map(|line| match line {
             Ok(line) => Ok(PathBuf::from(String::from_utf8_lossy(&line).trim_end_matches('\r'))),
@@ -156,13 +220,13 @@ fn expand(path: PathBuf) -> Box<dyn Iterator<Item = Listed> + Send> {
         let mut sound = true;
         let lines = lines.take_while(move |line| std::mem::replace(&mut sound, line.is_ok()));
         let lines = lines.filter(|line| line.as_ref().map_or(true, |p| !p.as_os_str().is_empty()));
-        return Box::new(lines.map(|line| line.map(Picture::File)));
+        return Box::new(lines);
     }
     if !path.is_dir() {
-        return Box::new(std::iter::once(Ok(Picture::File(path))));
+        return Box::new(std::iter::once(Ok(path)));
     }
     match files::list_pictures(std::slice::from_ref(&path)) {
-        Ok(pictures) => Box::new(pictures.into_iter().map(|path| Ok(Picture::File(path)))),
+        Ok(pictures) => Box::new(pictures.into_iter().map(Ok)),
         Err(error) => Box::new(std::iter::once(Err((path.display().to_string(), error)))),
     }
 }

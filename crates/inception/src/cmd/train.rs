@@ -16,8 +16,10 @@ pub(super) use flags::pair;
 pub(super) use prepare::{Asked, network};
 pub(super) use resume::{Begun, Resume};
 
+use super::ranks::RanksArgs;
 use crate::exit::{Exit, UsageError};
 use crate::progress::{duration, say};
+use crate::ranks;
 use crate::recipe::Recipe;
 use crate::train::{Flow, Run};
 
@@ -75,19 +77,28 @@ pub struct TrainArgs {
     /// Print the merged recipe and stop
     #[arg(long)]
     dump_config: bool,
+    #[command(flatten)]
+    ranks: RanksArgs,
 }
 
 /// Runs the command.
 pub fn run(args: TrainArgs) -> Result<Exit> {
     args.run.progress.begin();
+    args.ranks.join()?;
     let begun = Begun::find(args.resume.as_ref(), &args.output, args.experiment.as_deref())?;
     let recipe_name = args.run.recipe.clone().unwrap_or_else(|| "small".into());
-    let base = begun.as_ref().filter(|_| args.run.recipe.is_none()).and_then(Begun::recipe_file);
+    let base = begun.as_ref().filter(|_| args.run.recipe.is_none()).and_then(Begun::recipe);
     let freeze = (!args.freeze.is_empty()).then(|| json!(args.freeze));
     let own = [pair("net", &args.model), pair("seed", &args.seed), pair("freeze", &freeze)];
     let sets: Vec<_> = own.into_iter().flatten().chain(args.run.sets()?).collect();
-    let recipe = Recipe::load(base.as_ref().unwrap_or(&recipe_name), &sets)
-        .map_err(|e| UsageError(format!("{e:#}")))?;
+    let recipe = match base {
+        Some(base) => Recipe::merge("recipe.toml", &base.dump(), &sets),
+        None => Recipe::load(&recipe_name, &sets),
+    };
+    let recipe = recipe.map_err(|e| UsageError(format!("{e:#}")))?;
+    if args.dump_config && !ranks::world().leads() {
+        return Ok(Exit::Done);
+    }
     if args.dump_config {
         std::io::stdout().lock().write_all(recipe.dump().as_bytes())?;
         return Ok(Exit::Done);
@@ -104,7 +115,7 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         begun,
     };
     let (mut run, root) = asked.prepare()?;
-    if args.save_images {
+    if args.save_images && ranks::world().leads() {
         run.save_images()?;
     }
     let folder = run.folder().to_path_buf();
@@ -118,6 +129,14 @@ pub fn run(args: TrainArgs) -> Result<Exit> {
         return Ok(Exit::Stopped);
     }
     let summary = run.finish()?;
+    let exchange = ranks::world().exchange();
+    if let Some(hidden) = exchange.hidden() {
+        say(&format!(
+            "gradients were summed for {:.1} s, {:.0} % of it while other work went on",
+            exchange.in_flight.as_secs_f64(),
+            100.0 * hidden
+        ));
+    }
     let best = &summary.epochs[summary.best_epoch - 1];
     say(&format!(
         "best top-1 error {:.2} % at epoch {} of {}, {} in all\n\ninception eval -w {} {}",

@@ -82,12 +82,31 @@ pub fn groups(names: &[String]) -> Vec<(String, Vec<usize>)> {
     groups
 }
 
+/// What is to be read beside the line of an arm, which is called `name`, in a figure of `group`: what it has of its own, the table of a
+/// recipe's key left out.
+pub(super) fn label(name: &str, group: &str) -> String {
+    let own = name.strip_prefix(group).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(name);
+    let short = |word: &str| match word.split_once('=') {
+        Some((key, value)) => format!("{}={value}", key.rsplit('.').next().unwrap_or(key)),
+        None => word.into(),
+    };
+    own.split(' ').map(short).collect::<Vec<String>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_label_has_what_is_not_the_whole_figures() {
+        let name = "inception_v3.torchvision residual_scale=0.1 schedule.lr=0.45";
+        assert_eq!(label(name, "inception_v3.torchvision"), "residual_scale=0.1 lr=0.45");
+        assert_eq!(label(name, "all"), "inception_v3.torchvision residual_scale=0.1 lr=0.45");
+        assert_eq!(label("inception_v3", "inception_v3-inception_resnet_v1"), "inception_v3");
     }
 
     #[test]

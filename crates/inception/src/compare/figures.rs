@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::arms::groups;
+use super::arms::{groups, label};
 use super::points::{Comparison, Point};
 use super::spread::Spread;
 use crate::figures::{self, Curve, Figure};
@@ -97,7 +97,8 @@ fn figure(
     let mut curves = Vec::new();
     for &arm in who {
         let runs = whole.runs(&names[arm]);
-        let curve = |suffix: &str, value| mean_curve(format!("{}{suffix}", names[arm]), &runs, value);
+        let curve =
+            |suffix: &str, value| mean_curve(format!("{}{suffix}", label(&names[arm], group)), &runs, value);
         let solid = curve("", shown.value);
         if solid.points.is_empty() {
             continue;
@@ -120,9 +121,11 @@ fn figure(
     let end = first.and_then(|first| first.points.last()).map(|point| point.1);
     let is_reached = |target: &f64| curves.iter().skip(1).any(|curve| curve.reaches(*target).is_some());
     let target = asked.filter(|_| shown.file == "top1").or(end.filter(is_reached));
+    // Where all lines are of one network, none says of which.
+    let is_one = who.iter().all(|&arm| names[arm].split(' ').next() == Some(group.as_str()));
     let figure = Figure {
         title: shown.title.into(),
-        y_label: shown.y_label.into(),
+        y_label: if is_one { format!("{group}: {}", shown.y_label) } else { shown.y_label.into() },
         target,
         note: format!("{pictures} validation pictures, {} px.{spread} {}", about.img_size, about.command),
         curves,

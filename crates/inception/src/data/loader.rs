@@ -79,6 +79,8 @@ pub struct Request {
     pub batch_size: usize,
     /// Whether a last, smaller batch is left out.
     pub drop_last: bool,
+    /// Whether a batch of which no picture can be read comes all the same, without any.
+    pub keep_empty: bool,
     /// What happens at a bad picture.
     pub on_bad: OnBad,
     /// Decoding threads.
@@ -213,11 +215,13 @@ impl Iterator for Loader {
 
     fn next(&mut self) -> Option<Self::Item> {
         let shared = self.shared.clone();
-        let Request { order, dataset, preprocessing, side, batch_size, on_bad, .. } = &shared.request;
+        let Request { order, dataset, preprocessing, side, batch_size, on_bad, keep_empty, .. } =
+            &shared.request;
+        let mut is_kept = false;
         let mut batch = Batch { side: *side, pixels: std::mem::take(&mut self.spare), ..Batch::default() };
         batch.pixels.clear();
-        // A batch of which nothing is left is passed over.
-        while batch.is_empty() && self.next < order.len() && !self.failed {
+        while batch.is_empty() && !is_kept && self.next < order.len() && !self.failed {
+            is_kept = *keep_empty;
             let end = (self.next + batch_size).min(order.len());
             batch.pixels.reserve((end - self.next) * side * side * 3);
             while self.next < end {
@@ -238,7 +242,7 @@ impl Iterator for Loader {
                 }
             }
         }
-        (!batch.is_empty()).then_some(Ok(batch))
+        (!batch.is_empty() || is_kept).then_some(Ok(batch))
     }
 }
 

@@ -1,11 +1,12 @@
-//! Pictures of a batch mixed with each other: mixup and CutMix.
+//! Pictures of a group mixed with each other: mixup and CutMix.
 //!
 //! ```text
 //! mixup    x = (1 − s)·x_i + s·x_j                              arXiv:1710.09412
 //! CutMix   a rectangle of share s of x_i is that of x_j         arXiv:1905.04899
 //! target   (1 − s)·class_i + s·class_j
 //! ```
-//! `j` is the picture as far from the end of the batch as `i` is from its start, and a batch has one `s`, as timm has them.
+//! `j` is the picture as far from the end of the group as `i` is from its start, and a group has one `s`, as timm has them for batches. A group
+//! is what is computed at a time, so that several ranks mix the pictures that one rank would.
 
 use std::ops::Range;
 
@@ -23,9 +24,9 @@ use crate::engine::Mixed;
 pub struct Mix {
     /// α of the Beta distribution of mixup's shares; 0 for none.
     pub mixup: f32,
-    /// Likewise for CutMix. Where both are on, a batch is mixed by one or the other with equal chance.
+    /// Likewise for CutMix. Where both are on, a group is mixed by one or the other with equal chance.
     pub cutmix: f32,
-    /// Probability that a batch is mixed at all.
+    /// Probability that a group is mixed at all.
     pub prob: f64,
 }
 
@@ -33,32 +34,49 @@ pub struct Mix {
 const MIX: u64 = 0x004d_4958;
 
 impl Mix {
-    /// Mixes `batch` by the random numbers of `key`, for example `[seed, step]`.
-    pub fn apply(&self, batch: &mut Batch, [seed, step]: [u64; 2]) {
-        let random = &mut stream(&[seed, MIX, step]);
-        if batch.len() < 2 || self.mixup + self.cutmix == 0.0 || !random.random_bool(self.prob) {
+    /// Mixes each group of `size` pictures of `batch`, the part of a larger one that has so many pictures before it, by the random numbers of
+    /// `[seed, step, before]`.
+    pub fn apply(&self, batch: &mut Batch, size: usize, [seed, step, before]: [u64; 3]) {
+        if self.mixup + self.cutmix == 0.0 {
             return;
+        }
+        let (n, side) = (batch.len(), batch.side);
+        let mut mixed = Vec::with_capacity(n);
+        for start in (0..n).step_by(size.max(1)) {
+            let group = start..(start + size.max(1)).min(n);
+            let pixels = &mut batch.pixels[group.start * side * side * 3..group.end * side * side * 3];
+            let share = self.mix(pixels, side, &mut stream(&[seed, MIX, step, before + start as u64]));
+            mixed.extend(batch.labels[group].iter().rev().map(|&label| Mixed { label, share }));
+        }
+        if mixed.iter().any(|mixed| mixed.share > 0.0) {
+            batch.mixed = mixed;
+        }
+    }
+
+    /// Mixes the pictures of a group; the share of the others in each.
+    fn mix(&self, pixels: &mut [f32], side: usize, random: &mut Stream) -> f32 {
+        if pixels.len() < 2 * side * side * 3 || !random.random_bool(self.prob) {
+            return 0.0;
         }
         let cut = if self.mixup == 0.0 { true } else { self.cutmix > 0.0 && random.random_bool(0.5) };
         let alpha = if cut { self.cutmix } else { self.mixup };
-        let Ok(beta) = Beta::new(alpha, alpha) else { return };
+        let Ok(beta) = Beta::new(alpha, alpha) else { return 0.0 };
         let share: f32 = beta.sample(random);
-        let share = if cut { paste(batch, share, random) } else { blend(batch, share) };
-        let others = batch.labels.iter().rev();
-        batch.mixed = others.map(|&label| Mixed { label, share }).collect();
+        if cut { paste(pixels, side, share, random) } else { blend(pixels, side, share) }
     }
 }
 
 /// Calls `with(a, b)` for every picture `a` of the first half and its partner `b`.
-fn pairs(batch: &mut Batch, mut with: impl FnMut(&mut [f32], &mut [f32])) {
-    let (n, len) = (batch.len(), batch.side * batch.side * 3);
-    let (first, second) = batch.pixels.split_at_mut(n.div_ceil(2) * len);
+fn pairs(pixels: &mut [f32], side: usize, mut with: impl FnMut(&mut [f32], &mut [f32])) {
+    let len = side * side * 3;
+    let n = pixels.len() / len;
+    let (first, second) = pixels.split_at_mut(n.div_ceil(2) * len);
     let partners = second.chunks_exact_mut(len).rev();
     first.chunks_exact_mut(len).zip(partners).for_each(|(a, b)| with(a, b));
 }
 
-fn blend(batch: &mut Batch, share: f32) -> f32 {
-    pairs(batch, |a, b| {
+fn blend(pixels: &mut [f32], side: usize, share: f32) -> f32 {
+    pairs(pixels, side, |a, b| {
         for (a, b) in a.iter_mut().zip(b) {
             (*a, *b) = (*a + share * (*b - *a), *b + share * (*a - *b));
         }
@@ -67,8 +85,7 @@ fn blend(batch: &mut Batch, share: f32) -> f32 {
 }
 
 /// Exchanges a rectangle of about `share` of the area; its true share.
-fn paste(batch: &mut Batch, share: f32, random: &mut Stream) -> f32 {
-    let side = batch.side;
+fn paste(pixels: &mut [f32], side: usize, share: f32, random: &mut Stream) -> f32 {
     let extent = ((side as f32) * share.sqrt()) as usize;
     // A centre anywhere: what lies outside is cut off.
     let mut span = || -> Range<usize> {
@@ -76,7 +93,7 @@ fn paste(batch: &mut Batch, share: f32, random: &mut Stream) -> f32 {
         centre.saturating_sub(extent / 2)..(centre + extent.div_ceil(2)).min(side)
     };
     let (rows, columns) = (span(), span());
-    pairs(batch, |a, b| {
+    pairs(pixels, side, |a, b| {
         for y in rows.clone() {
             let row = (y * side + columns.start) * 3..(y * side + columns.end) * 3;
             a[row.clone()].swap_with_slice(&mut b[row]);
@@ -101,9 +118,10 @@ mod tests {
             let mut shares = Vec::new();
             for step in 0..40 {
                 let mut mixed = batch(n, 12);
-                Mix { mixup, cutmix, prob: 1.0 }.apply(&mut mixed, [1, step]);
+                Mix { mixup, cutmix, prob: 1.0 }.apply(&mut mixed, n, [1, step, 0]);
                 for i in 0..n {
-                    let Mixed { label, share } = mixed.mixed[i];
+                    // None where what was cut out is nothing.
+                    let Some(&Mixed { label, share }) = mixed.mixed.get(i) else { continue };
                     assert_eq!(label as usize, n - 1 - i);
                     let mean = mixed.pixels[i * 432..][..432].iter().sum::<f32>() / 432.0;
                     let expected = (1.0 - share) * (i + 1) as f32 + share * (n - i) as f32;
@@ -121,12 +139,33 @@ mod tests {
         let mix = Mix { mixup: 1.0, cutmix: 0.0, prob: 0.25 };
         let count = (0..400).filter(|&step| {
             let mut mixed = batch(2, 1);
-            mix.apply(&mut mixed, [3, step]);
+            mix.apply(&mut mixed, 2, [3, step, 0]);
             !mixed.mixed.is_empty()
         });
         assert!((70..130).contains(&count.count()));
         let mut whole = batch(3, 2);
-        Mix { mixup: 0.0, cutmix: 0.0, prob: 1.0 }.apply(&mut whole, [1, 1]);
+        Mix { mixup: 0.0, cutmix: 0.0, prob: 1.0 }.apply(&mut whole, 3, [1, 1, 0]);
         assert_eq!(whole, batch(3, 2));
+    }
+
+    /// Two ranks mix as one does.
+    #[test]
+    fn groups_are_mixed_by_their_place_in_the_batch() {
+        let mix = Mix { mixup: 0.4, cutmix: 1.0, prob: 0.5 };
+        for step in 0..20 {
+            let mut whole = batch(8, 6);
+            mix.apply(&mut whole, 2, [1, step, 0]);
+            for (before, len) in [(0, 4), (4, 4)] {
+                let mut part = batch(8, 6);
+                part.pixels = part.pixels[before * 108..][..len * 108].to_vec();
+                part.labels = part.labels[before..][..len].to_vec();
+                part.indices = part.indices[before..][..len].to_vec();
+                mix.apply(&mut part, 2, [1, step, before as u64]);
+                assert_eq!(part.pixels, whole.pixels[before * 108..][..len * 108]);
+                for (i, mixed) in part.mixed.iter().enumerate() {
+                    assert_eq!(*mixed, whole.mixed[before + i]);
+                }
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use inception_cpu::{Device, Keep, Learning, Model, Scratch, Targets, TrainState, Trainer};
 use inception_graph::{Graph, Weights};
 
-use super::{Engine, StepError, StepOptions, StepReport, Use, answer};
+use super::{Engine, Peers, StepError, StepOptions, StepReport, Together, Use, answer};
 use crate::data::{Batch, DataError};
 
 /// The CPU engine. It pays for training from the first step on, and folds its weights anew when they have moved.
@@ -74,9 +74,18 @@ impl Engine for Cpu {
         &self.graph
     }
 
-    fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError> {
+    fn train_step(
+        &mut self,
+        batch: &Batch,
+        options: &StepOptions,
+        others: Option<Together>,
+    ) -> Result<StepReport, StepError> {
         let Batch { pixels, labels, mixed, weights, .. } = batch;
-        self.trainer().step_towards(pixels, &Targets { labels, mixed, weights }, options)
+        let (targets, trainer) = (Targets { labels, mixed, weights }, self.trainer());
+        match others {
+            None => trainer.step_towards(pixels, &targets, options),
+            Some(Together { part, peers }) => trainer.step_with(pixels, &targets, options, part, peers),
+        }
     }
 
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32> {
@@ -104,8 +113,9 @@ impl Engine for Cpu {
     fn recalibrate(
         &mut self,
         batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
+        peers: Option<&dyn Peers>,
     ) -> Result<(), DataError> {
-        self.trainer().recalibrate(&mut batches.map(|batch| batch.map(|batch| batch.pixels)))
+        self.trainer().recalibrate(&mut batches.map(|batch| batch.map(|batch| batch.pixels)), peers)
     }
 
     fn state(&self) -> TrainState<'_> {

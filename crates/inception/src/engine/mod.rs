@@ -4,7 +4,9 @@ mod cpu;
 mod predictor;
 
 pub use cpu::Cpu;
-pub use inception_cpu::{Keep, Learning, Mixed, Optimizer, StepError, StepOptions, StepReport, TrainState};
+pub use inception_cpu::{
+    Keep, Learning, Mixed, Optimizer, Part, Peers, StepError, StepOptions, StepReport, TrainState, Wire,
+};
 use inception_graph::{Graph, Weights};
 pub use predictor::Predictor;
 pub(crate) use predictor::answer;
@@ -20,12 +22,26 @@ pub enum Use {
     Average,
 }
 
+/// Others who take the same steps, each on its part of a batch.
+#[derive(Clone, Copy)]
+pub struct Together<'a> {
+    /// The part that is given.
+    pub part: Part,
+    /// The others.
+    pub peers: &'a dyn Peers,
+}
+
 /// Runs and trains one network.
 pub trait Engine {
     /// The network, with its auxiliary head where it is trained with one.
     fn graph(&self) -> &Graph;
-    /// One optimisation step. On an error nothing has changed.
-    fn train_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<StepReport, StepError>;
+    /// One optimisation step, alone or together with others. On an error nothing has changed.
+    fn train_step(
+        &mut self,
+        batch: &Batch,
+        options: &StepOptions,
+        others: Option<Together>,
+    ) -> Result<StepReport, StepError>;
     /// Values of the output `logits` (`embedding` where the network has no classifier), `[n, classes]` row by row.
     fn predict(&mut self, batch: &Batch, weights: Use) -> Vec<f32>;
     /// Values of the layer before the last pooling as a training step on `batch` has them, `[n, h, w, channels]`, and its channels.
@@ -36,11 +52,12 @@ pub trait Engine {
     fn set_weights(&mut self, weights: &Weights);
     /// From now on parts of the network learn as `learning` says.
     fn set_learning(&mut self, learning: Learning);
-    /// Running statistics of the average weights become those of all pictures of `batches`. The first error ends it, and
-    /// nothing has changed.
+    /// Running statistics of the average weights become those of all pictures of `batches`, and of the batches of `peers`. The first
+    /// error ends it, and nothing has changed.
     fn recalibrate(
         &mut self,
         batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
+        peers: Option<&dyn Peers>,
     ) -> Result<(), DataError>;
     /// All that later steps depend on.
     fn state(&self) -> TrainState<'_>;

@@ -43,8 +43,11 @@ fn write(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// A message to the user.
+/// A message to the user, of rank 0 where there are several.
 pub fn say(text: &str) {
+    if !crate::ranks::world().leads() {
+        return;
+    }
     let mut terminal = terminal();
     match terminal.mode {
         Mode::Lines => write(&format!("{text}\n")),

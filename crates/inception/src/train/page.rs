@@ -1,8 +1,9 @@
 //! What a run draws after every epoch: its curves, and all that is known of it on one page.
 
+use std::collections::HashMap;
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Run;
 use super::html::{Judged, Page, page};
@@ -18,14 +19,21 @@ impl Run {
     /// The evaluation after the latest epoch, its worst mistakes as small pictures.
     pub(super) fn pictured(&self, found: Evaluation) -> Result<Judged> {
         let (side, range) = (self.engine.graph().img_size(), self.metadata.preprocessing.range);
-        let mistakes = found.mistakes.into_iter().map(|mistake| {
+        let mut pictures = HashMap::new();
+        for picture in self.again(found.mistakes.iter().map(|mistake| mistake.index).collect()) {
+            let picture = picture.context("reading the worst mistakes once more")?;
+            pictures.insert(picture.indices[0], picture.pixels);
+        }
+        let there =
+            found.mistakes.iter().filter_map(|mistake| Some((mistake, pictures.get(&mistake.index)?)));
+        let mistakes = there.map(|(mistake, pixels)| {
             Ok(Pictured {
                 name: self.val.name(mistake.index),
                 label: mistake.label,
                 answer: mistake.answer,
                 probability: mistake.probability,
                 loss: mistake.loss,
-                png: thumbnail(&mistake.pixels, side, range)?,
+                png: thumbnail(pixels, side, range)?,
             })
         });
         let mistakes = mistakes.collect::<Result<_>>()?;

@@ -23,10 +23,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn add(&mut self, taken: &StepReport, pictures: usize) {
-        self.loss += f64::from(taken.loss) * pictures as f64;
-        self.wrong += pictures - taken.correct;
-        self.count += pictures;
+    pub(super) fn add(&mut self, taken: &StepReport) {
+        self.loss += f64::from(taken.loss) * taken.count as f64;
+        self.wrong += taken.count - taken.correct;
+        self.count += taken.count;
     }
     fn loss(&self) -> f64 {
         self.loss / self.count.max(1) as f64
@@ -166,13 +166,13 @@ pub struct Summary {
 
 impl Run {
     /// A step that was taken, but for its rates.
-    pub(super) fn told(&self, taken: &StepReport, pictures: usize) -> Step {
+    pub(super) fn told(&self, taken: &StepReport) -> Step {
         Step {
             epoch: self.at.epochs.len() + 1,
             step: self.at.step,
             lr: 0.0,
             loss: taken.loss,
-            top1_error: 1.0 - taken.correct as f64 / pictures as f64,
+            top1_error: 1.0 - taken.correct as f64 / taken.count as f64,
             grad_norm: taken.grad_norm,
             images_per_s: 0.0,
             data_wait: 0.0,
@@ -191,7 +191,14 @@ impl Run {
             ("train/images_per_s", step.images_per_s),
             ("train/data_wait", step.data_wait),
         ];
-        let told = self.events.add(self.at.step, &scalars);
+        self.tell(&scalars)
+    }
+
+    fn tell(&mut self, scalars: &[(&str, f64)]) -> Result<()> {
+        if !self.world.leads() {
+            return Ok(());
+        }
+        let told = self.events.add(self.at.step, scalars);
         self.judge(told)
     }
 
@@ -202,8 +209,7 @@ impl Run {
             ("eval/top1_error", found.top1_error()),
             ("eval/top5_error", found.top5_error()),
         ];
-        let told = self.events.add(self.at.step, &scalars);
-        self.judge(told)
+        self.tell(&scalars)
     }
 
     /// Saves, logs and draws what an epoch came to; `watched` is what its record holds besides.
@@ -232,27 +238,38 @@ impl Run {
         self.tell_events(&found.metrics)?;
         // The best epoch is shown, or the latest where the best was in another process.
         let best = self.at.best.unwrap_or(now).epoch;
-        if better || self.judged.as_ref().is_none_or(|judged| judged.epoch != best) {
-            self.judged = Some(self.pictured(found)?);
+        if self.world.leads() {
+            if better || self.judged.as_ref().is_none_or(|judged| judged.epoch != best) {
+                self.judged = Some(self.pictured(found)?);
+            }
+            let written = self.draw();
+            self.judge(written)?;
         }
-        let written = self.draw();
-        self.judge(written)?;
         let best = self.at.best.unwrap_or(now);
         self.progress.epoch(&self.at.epochs[self.at.epochs.len() - 1], (best.epoch, best.error));
         Ok(())
     }
 
-    pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) {
-        let new: Vec<Skipped> = skipped.iter().filter(|s| !self.at.skipped.contains(s)).cloned().collect();
+    /// Remembers the pictures that were left out, those of all ranks.
+    pub(super) fn note_skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
+        let mut new: Vec<Skipped> =
+            skipped.iter().filter(|s| !self.at.skipped.contains(s)).cloned().collect();
+        if self.world.size() > 1 {
+            let all = self.world.gather("pictures left out", serde_json::to_vec(&new)?)?;
+            let all = all.iter().map(|part| serde_json::from_slice::<Vec<Skipped>>(part));
+            new = all.collect::<Result<Vec<_>, _>>()?.concat();
+            new.retain(|skipped| !self.at.skipped.contains(skipped));
+        }
         new.iter().for_each(|s| self.progress.line(&format!("left out: {}: {}", s.name, s.reason)));
         self.at.skipped.extend(new);
+        Ok(())
     }
 
     /// Ends the run: the number of pictures left out goes to the log, and all that is known comes back.
     pub fn finish(mut self) -> Result<Summary> {
         self.progress.finish();
         // A report of another process is not replaced by one that knows less.
-        if self.judged.is_some() || !self.folder.file("report.html").exists() {
+        if self.world.leads() && (self.judged.is_some() || !self.folder.file("report.html").exists()) {
             let written = self.draw();
             self.judge(written)?;
         }

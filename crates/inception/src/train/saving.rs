@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
-use super::Run;
 use super::state::{self, Saved};
+use super::{Run, sharing};
 use crate::checkpoint;
 use crate::engine::{StepError, Use};
 use crate::exit::BadData;
@@ -102,8 +102,19 @@ impl Run {
         self.progress.go_on(self.at.step, &self.at.epochs, best);
     }
 
-    /// The latest state that is whole; others are named and passed over.
+    /// The latest state that is whole, as rank 0 reads it, on all ranks.
     fn latest_state(&self) -> Result<Option<Saved>> {
+        let found = if self.world.leads() { self.read_latest()? } else { None };
+        let [there] = self.world.any("state", [found.is_some()])?;
+        if !there {
+            return Ok(None);
+        }
+        self.world.doing(|| "state".into());
+        sharing::state(self.world, found, &self.engine.state().weights).map(Some)
+    }
+
+    /// The latest state in the folder that is whole; others are named and passed over.
+    fn read_latest(&self) -> Result<Option<Saved>> {
         let files = state::list(self.folder.path())?;
         let (count, mut last) = (files.len(), None);
         for file in files {
@@ -126,6 +137,9 @@ impl Run {
 
     /// Says so where the disk has no room for what the run will save.
     pub(super) fn check_space(&self) -> Result<()> {
+        if !self.world.leads() {
+            return Ok(());
+        }
         let Some(free) = free_bytes(self.folder.path()) else { return Ok(()) };
         let weights = 4 * self.engine.state().weights.data.len() as u64;
         let vectors =
@@ -159,6 +173,10 @@ impl Run {
 
     /// Saves all that later steps depend on, and forgets the oldest state.
     pub(super) fn save_state(&mut self) -> Result<()> {
+        if !self.world.leads() {
+            return Ok(());
+        }
+        self.world.doing(|| "saving the state".into());
         self.at.logged = self.folder.lengths()?;
         let path = self.folder.file(&state::file_name(self.at.step));
         let written = state::write(&path, &self.engine.state(), &self.at, &self.origin);
@@ -177,6 +195,10 @@ impl Run {
 
     /// Saves the weights that are evaluated, without those of an auxiliary head, which states alone hold; and forgets those of epochs that are no longer among the best.
     pub(super) fn save_weights(&mut self, better: bool) -> Result<()> {
+        if !self.world.leads() {
+            return Ok(());
+        }
+        self.world.doing(|| "saving weights".into());
         self.metadata.step = self.at.step as u64;
         self.metadata.epoch = self.at.epochs.len() as u64;
         let names = ["last.safetensors".into()].into_iter().chain(better.then(|| "best.safetensors".into()));
@@ -220,6 +242,7 @@ impl Run {
     pub(super) fn roll_back(&mut self, trouble: &Trouble, pictures: &[usize]) -> Result<()> {
         let (step, epoch) = (self.at.step + 1, self.at.epochs.len() + 1);
         let files: Vec<String> = pictures.iter().map(|&i| self.train.samples[i].picture.name()).collect();
+        let (trouble, files) = sharing::trouble(self.world, trouble, files)?;
         let first = self.at.lr_factor == 1.0;
         let record = json!({
             "kind": "trouble",

@@ -71,16 +71,27 @@ impl Run {
     /// Judges the weights by the validation pictures; `None` where the user asked for an end meanwhile.
     pub(super) fn validate(&mut self, which: Use) -> Result<Option<Evaluation>> {
         let mut batches = self.batches(Part::Val);
+        self.world.doing(|| "evaluation".into());
         let (classes, mut stopped) = (self.engine.graph().classes(), false);
-        let all = self.val.samples.len();
+        let all = self.world.share(self.val.samples.len()).len();
         let until_stopped = std::iter::from_fn(|| {
             stopped = interrupt::asked();
             self.progress.validate(batches.position(), all);
             if stopped { None } else { batches.next() }
         });
         let found = evaluate(classes, |batch| self.engine.predict(batch, which), until_stopped)?;
-        self.note_skipped(batches.skipped());
-        Ok((!stopped).then_some(found))
+        self.note_skipped(batches.skipped())?;
+        let [stopped] = self.world.any("signals", [stopped])?;
+        if stopped {
+            return Ok(None);
+        }
+        let mut parts = self.world.gather("evaluation", serde_json::to_vec(&found)?)?.into_iter();
+        let mut read = || parts.next().map(|part| serde_json::from_slice::<Evaluation>(&part)).transpose();
+        let mut all = read()?.unwrap_or(found);
+        while let Some(part) = read()? {
+            all.join(&part);
+        }
+        Ok(Some(all))
     }
 
     /// What `[watch]` adds to an evaluation; `None` where the user asked for an end meanwhile.
@@ -90,7 +101,7 @@ impl Run {
             let Some(found) = self.validate(Use::Current)? else { return Ok(None) };
             watched.extend(judged(&found.metrics, "raw"));
         }
-        if self.recipe.watch.activations {
+        if self.recipe.watch.activations && self.world.leads() {
             watched.insert("activations".into(), json!(self.activations()?));
         }
         Ok(Some(watched))

@@ -31,14 +31,19 @@ pub(crate) struct Ended {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place { dir: tempfile::tempdir().unwrap() };
+        place.network("net.safetensors", 3);
+        place
+    }
+
+    /// Writes such a checkpoint with weights that depend on `seed`.
+    pub(crate) fn network(&self, name: &str, seed: u64) {
         let graph =
             build(&Spec::new("inception_v3").img_size(75).width(0.05).classes(CLASSES.len())).unwrap();
         let eval: inception::data::Eval =
             serde_json::from_value(json!({"crop_pct": 1.0, "interpolation": "bilinear"})).unwrap();
         let metadata = Metadata::new(&graph, CLASSES.map(String::from).into(), eval);
-        save(&dir.path().join("net.safetensors"), &Weights::init(&graph, 3), &metadata).unwrap();
-        Place { dir }
+        save(&self.path(name), &Weights::init(&graph, seed), &metadata).unwrap();
     }
 
     /// The same with `data/`: two classes, `train/` and `val/`.

@@ -97,6 +97,7 @@ fn measure(args: &BenchArgs) -> Result<Measured> {
         side,
         batch_size: args.batch_size.get(),
         drop_last: false,
+        keep_empty: false,
         on_bad: OnBad::Error,
         workers,
         cache: Cache::new(0),

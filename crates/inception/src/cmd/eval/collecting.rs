@@ -13,13 +13,13 @@ use super::judging::Pictures;
 use crate::answers::Answers;
 use crate::cmd::decoders;
 use crate::cmd::ensemble::{EnsembleArgs, Member, average};
-use crate::collect::{Collector, Network};
+use crate::collect::{Blocks, Collector, Network, Shared};
 use crate::data::feed::Feed;
 use crate::data::{Dataset, Skipped, storage};
-use crate::interrupt;
 use crate::judge::{self, Asked};
 use crate::logits::{self, Kept};
 use crate::progress::{Progress, Style, counted, say};
+use crate::ranks::World;
 
 /// What becomes of logits.
 #[derive(clap::Args, Clone, Debug)]
@@ -62,6 +62,7 @@ struct Task<'a> {
     dataset: &'a Dataset,
     device: &'a Device,
     args: &'a EvalArgs,
+    world: &'static World,
     /// All that its answers depend on beside the network.
     key: Value,
 }
@@ -72,6 +73,7 @@ pub(super) fn collect(
     pictures: &Pictures,
     device: &Device,
     args: &EvalArgs,
+    world: &'static World,
 ) -> Result<Option<Collected>> {
     let key = json!({
         "data": pictures.key,
@@ -82,9 +84,10 @@ pub(super) fn collect(
         "allow_missing": args.judging.allow_missing,
         "program": logits::program(),
     });
-    let task = Task { dataset: &pictures.data, device, args, key };
+    let task = Task { dataset: &pictures.data, device, args, world, key };
     let (mut asked, mut kept) = (Vec::new(), Vec::new());
     let folder = args.keep.folder(&args.ensemble);
+    task.agree(&members, folder.is_some())?;
     for (member, weights) in members {
         let found = match folder {
             Some(folder) => task.look_up(folder, &member, weights)?,
@@ -101,6 +104,11 @@ pub(super) fn collect(
         kept.push(found);
         asked.push(member);
     }
+    if !world.leads() {
+        // Rank 0 judges, and others may have no answers of a network whose answers were kept.
+        let asked = Asked { crops: args.ensemble.crops.views(), members: Vec::new() };
+        return Ok(Some(Collected { answers: Answers::new(0), skipped: Vec::new(), asked }));
+    }
     let collected = together(&asked, kept, args.ensemble.crops.views());
     if let Some(path) = &args.keep.save_logits {
         let Collected { answers, skipped, .. } = &collected;
@@ -111,30 +119,51 @@ pub(super) fn collect(
 }
 
 impl Task<'_> {
+    /// Refuses ranks that would answer otherwise than rank 0, or in other rounds.
+    fn agree(&self, members: &[(Member, Weights)], keeps: bool) -> Result<()> {
+        let Task { dataset, device, args, world, .. } = self;
+        if world.size() == 1 {
+            return Ok(());
+        }
+        let mut asked = self.key.clone();
+        // A change of a file is one of this machine's.
+        asked["data"] = json!(dataset.fingerprint());
+        asked["batch_size"] = json!(args.batch_size);
+        asked["logits_kept"] = json!(keeps);
+        asked["networks"] = members.iter().map(|(member, weights)| member.key(weights)).collect();
+        world.agree_on("evaluate", device.isa.name(), &asked)
+    }
+
     /// The answers of a network that are kept in `folder`, or its answers now, which are kept there.
     fn look_up(&self, folder: &Path, member: &Member, weights: Weights) -> Result<Option<Kept>> {
         let Member { file, graph, metadata, .. } = member;
         let mut key = self.key.clone();
-        key["network"] = json!([graph.spec(), logits::digest_of(&weights)]);
-        key["classes"] = json!(metadata.classes);
-        key["side"] = json!(metadata.img_size);
-        key["preprocessing"] = json!(metadata.preprocessing);
+        if let (Value::Object(key), Value::Object(own)) = (&mut key, member.key(&weights)) {
+            key.extend(own);
+        }
         let name = format!("{}-{}", metadata.net, key["crops"]);
         let path = logits::file_of(folder, &name, &key);
-        if path.exists() {
+        let mut found = None;
+        if self.world.leads() && path.exists() {
             let kept = Kept::read(&path, &key, graph.classes());
             match kept.and_then(|kept| self.checked(kept)) {
-                Ok(kept) => {
-                    say(&format!("{}: logits of {} are there already", file.display(), path.display()));
-                    return Ok(Some(kept));
-                }
+                Ok(kept) => found = Some(kept),
                 Err(error) => {
                     say(&format!("{} is passed over: {error:#}; computed anew", path.display()));
                 }
             }
         }
+        // Of those that rank 0 has, the others need none.
+        if self.world.any("kept logits", [found.is_some()])?[0] {
+            say(&format!("{}: logits of {} are there already", file.display(), path.display()));
+            let none = Kept { answers: Answers::new(graph.classes()), skipped: Vec::new() };
+            return Ok(Some(found.unwrap_or(none)));
+        }
         let Some(mut kept) = self.ask(member, weights)? else { return Ok(None) };
         own_labels(member, &mut kept.answers);
+        if !self.world.leads() {
+            return self.checked(kept).map(Some);
+        }
         let written = std::fs::create_dir_all(folder).map_err(anyhow::Error::from);
         let written = written.and_then(|()| self.write(&kept, &path, &key, &metadata.classes));
         if let Err(error) = written {
@@ -167,17 +196,20 @@ impl Task<'_> {
         // A store lets a thread wait that the network would miss.
         let remote = || std::thread::available_parallelism().ok().filter(|_| storage::is_remote(&args.data));
         let (batch, sight) = (args.batch_size.get(), member.sight(args.ensemble.crops));
-        let pictures: Vec<_> = dataset.samples.iter().map(|sample| Ok(sample.picture.clone())).collect();
+        let blocks = Blocks::new(self.world, batch, args.ensemble.crops.views());
+        let own = dataset.samples.iter().enumerate().filter(|(place, _)| blocks.is_own(*place));
+        let pictures: Vec<_> = own.map(|(_, sample)| Ok(sample.picture.clone())).collect();
         let feed =
             Feed::new(pictures.into_iter(), &[sight], batch, decoders(args.workers.or_else(remote), device))
                 .context("starting the thread that lists pictures")?;
-        let mut collector = Collector::new(feed, vec![Network::of(&member.graph, weights, device)], batch);
+        let collector = Collector::new(feed, vec![Network::of(&member.graph, weights, device)], batch);
+        let mut collector = Shared::new(collector, self.world, blocks, dataset.samples.len());
         let mut kept = Kept { answers: Answers::new(member.graph.classes()), skipped: Vec::new() };
         let mut progress = Progress::new(Style::Auto, dataset.samples.len() as u64);
         let state = counted(dataset.samples.len(), "picture");
         let mut index = 0;
         while let Some(answered) = collector.next_answer()? {
-            if interrupt::asked() {
+            if collector.is_stopped() {
                 return Ok(None);
             }
             match answered.rows {
@@ -187,7 +219,7 @@ impl Task<'_> {
             index += 1;
             progress.advance(1, &state);
         }
-        Ok(Some(kept))
+        Ok(Some(kept).filter(|_| !collector.is_stopped()))
     }
 }
 

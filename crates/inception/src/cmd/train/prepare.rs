@@ -17,9 +17,10 @@ use crate::exit::{BadData, UsageError};
 use crate::interrupt;
 use crate::memory;
 use crate::progress::say;
+use crate::ranks;
 use crate::recipe::Recipe;
 use crate::run_dir::{RunDir, environment, timestamp};
-use crate::train::{Job, Run, Start, other_classes, spec};
+use crate::train::{Job, Run, Start, agree, other_classes, spec};
 
 /// A run that is asked for.
 pub(in crate::cmd) struct Asked<'a> {
@@ -75,12 +76,20 @@ impl Asked<'_> {
             _ => Start::new(&graph, recipe.seed),
         };
         drop(checkpoint);
+        let world = ranks::world();
+        if args.batch_size == Some(BatchSize::Auto) && world.size() > 1 {
+            return Err(UsageError(
+                "--batch-size auto is of one rank: give a number, pictures of all ranks".into(),
+            )
+            .into());
+        }
         if args.batch_size == Some(BatchSize::Auto) {
             recipe.batch_size = match begun.as_ref().and_then(Begun::recipe) {
                 Some(begun) => begun.batch_size,
                 None => largest_batch(&recipe, &graph, &device, keep, splits.train.samples.len())?,
             };
         }
+        agree(world, &recipe, device.isa.name(), &splits)?;
         let net = graph.spec().net.clone();
         let mut env = environment(device.isa.name(), device.pool.threads());
         env["data"] = json!(storage::absolute(&root).to_string_lossy());
@@ -92,7 +101,9 @@ impl Asked<'_> {
             weights.map(|file| std::path::absolute(&file).unwrap_or(file).to_string_lossy().into_owned())
         );
         env["new_head"] = json!(new_head);
+        env["ranks"] = json!(world.size());
         let folder = match &begun {
+            _ if !world.leads() => RunDir::of_another(self.output.join(self.name.unwrap_or_default())),
             Some(begun) => {
                 begun.check(&recipe)?;
                 RunDir::reopen(begun.folder.clone(), &recipe.dump(), &env)?
@@ -125,6 +136,7 @@ impl Asked<'_> {
             saving,
         };
         let mut run = Run::from(job, folder, graph, start)?;
+        run.share_weights()?;
         if begun.is_some() {
             match run.resume(&env)? {
                 Some(step) => say(&format!("going on after step {step}, epoch {}", run.epochs().len() + 1)),

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::UsageError;
+use crate::ranks;
 use crate::recipe::Recipe;
 
 /// `--resume`.
@@ -27,24 +29,34 @@ impl FromStr for Resume {
 }
 
 /// A run that was begun, in its folder.
+#[derive(Serialize, Deserialize)]
 pub(in crate::cmd) struct Begun {
     pub(in crate::cmd) folder: PathBuf,
     /// What it was begun with; `None` where it was left before its recipe was written, so that it begins anew.
     with: Option<With>,
 }
 
+#[derive(Serialize, Deserialize)]
 struct With {
     recipe: Recipe,
     env: Value,
 }
 
 impl Begun {
-    /// The run that `resume` means, `None` where a new one starts.
+    /// The run that `resume` means, `None` where a new one starts: as rank 0 finds it, on all ranks.
     pub(in crate::cmd) fn find(
         resume: Option<&Resume>,
         output: &Path,
         experiment: Option<&str>,
     ) -> Result<Option<Begun>> {
+        let world = ranks::world();
+        let found = if world.leads() { Self::find_here(resume, output, experiment)? } else { None };
+        let mut told = serde_json::to_vec(&found)?;
+        world.broadcast("the run that goes on", &mut told)?;
+        Ok(serde_json::from_slice(&told)?)
+    }
+
+    fn find_here(resume: Option<&Resume>, output: &Path, experiment: Option<&str>) -> Result<Option<Begun>> {
         let (folder, must_exist) = match (resume, experiment) {
             (None, _) => return Ok(None),
             (Some(Resume::Auto), Some(name)) => (output.join(name), false),
@@ -71,11 +83,6 @@ impl Begun {
         let env =
             serde_json::from_str(&env).with_context(|| format!("{} is not valid JSON", file.display()))?;
         Ok(Some(Begun { folder, with: Some(With { recipe, env }) }))
-    }
-
-    /// The recipe that flags lie over where no other is named.
-    pub(in crate::cmd) fn recipe_file(&self) -> Option<String> {
-        self.with.as_ref().map(|_| self.folder.join("recipe.toml").to_string_lossy().into_owned())
     }
 
     /// Its recipe.
