@@ -13,6 +13,7 @@ FOLDER = bench_peers.ROOT / "docs/experiments"
 FIGURES = {
     "residual": ["inception_v3-inception_resnet_v1-top1", "inception_v4-inception_resnet_v2-top1", "all-top5", "all-average"],
     "scaling": ["inception_resnet_v1-dead", "inception_resnet_v1-spread", "inception_resnet_v1-loss", "inception_resnet_v1-top1"],
+    "optimizer": ["inception_resnet_v1-top1"],
 }
 
 

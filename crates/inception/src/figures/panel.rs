@@ -29,8 +29,9 @@ const TOP: f64 = 62.0;
 const PLOT: f64 = 310.0;
 /// From a line of text to the next.
 const LINE: f64 = 18.0;
-/// About as wide as a letter is on average, in a wide typeface.
+/// About as wide as a letter is on average, in a wide typeface, and those that are wider than most.
 const LETTER: f64 = 7.8;
+const WIDE: f64 = 12.5;
 /// Room at the right between a curve's end and its name.
 const KEY: f64 = 46.0;
 /// Letters of a name at most.
@@ -67,9 +68,8 @@ impl<'a> Panel<'a> {
         let (y, hidden) = figure.range();
         let labels: Vec<_> =
             figure.curves.iter().map(|curve| label(curve, figure.curves.len() > 1)).collect();
-        let letters = |label: &Label| label.value.chars().count() + label.name.chars().count();
-        let longest = labels.iter().flatten().map(letters).max().unwrap_or(0);
-        let width = WIDTH - LEFT - KEY - LETTER * longest as f64 - 12.0;
+        let widths = labels.iter().flatten().map(|label| width_of(&label.value) + width_of(&label.name));
+        let width = WIDTH - LEFT - KEY - widths.fold(0.0, f64::max) - 12.0;
         Panel { figure, width, right: figure.right(), y, hidden, labels, note: wrap(&figure.note, NOTE) }
     }
 
@@ -237,7 +237,7 @@ impl<'a> Panel<'a> {
             format!("{}{}", if before { "≤ " } else { "" }, thousands(step.round() as u64))
         };
         let texts: Vec<String> = reached.iter().map(text).collect();
-        let gap = LETTER * texts.iter().map(|text| text.chars().count()).max().unwrap_or(0) as f64 + 10.0;
+        let gap = texts.iter().map(|text| width_of(text)).fold(0.0, f64::max) + 10.0;
         let wanted: Vec<f64> = reached.iter().map(|(step, ..)| self.x(*step)).collect();
         let places = apart(&wanted, gap, [LEFT + gap / 2.0, LEFT + self.width]);
         writeln!(out, "<text class=\"value end\" x=\"{end}\" y=\"{row}\">at step</text>")?;
@@ -307,6 +307,12 @@ fn parts<const N: usize>(series: impl Iterator<Item = [f64; N]>) -> Vec<Vec<[f64
     let all: Vec<_> = series.collect();
     let parts = all.split(|point| point.iter().any(|v| !v.is_finite()));
     parts.filter(|part| !part.is_empty()).map(<[_]>::to_vec).collect()
+}
+
+/// About as many pixels as a text is wide.
+fn width_of(text: &str) -> f64 {
+    let letter = |c: char| if "mwMW%=".contains(c) { WIDE } else { LETTER };
+    text.chars().map(letter).sum()
 }
 
 /// Lines of at most so many letters, where words allow it.
