@@ -252,6 +252,16 @@ def ratios(values):
     return f"**{statistics.median(values):.2f}** ({low:.2f}–{high:.2f})"
 
 
+def write(path, fields, rows):
+    """A CSV of rows, each of which is there as soon as it is measured."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(fields)
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+
+
 def insert(path, name, script, lines):
     """Puts the lines of a table between its marks."""
     text = path.read_text()

@@ -67,8 +67,5 @@ if __name__ == "__main__":
     parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("output/eval/logits"))
     options = parser.parse_args()
     if not options.render:
-        with options.csv.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(FIELDS)
-            writer.writerows(measure(options))
+        bench_peers.write(options.csv, FIELDS, measure(options))
     render(options)
