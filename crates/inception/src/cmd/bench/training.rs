@@ -43,6 +43,31 @@ pub(crate) struct Asked<'a> {
     pub(crate) watch: bool,
 }
 
+impl<'a> Asked<'a> {
+    /// Steps that are measured for a forecast: of whole batches, always the same one, watched.
+    pub(crate) fn watched(
+        graph: &'a Graph,
+        device: &'a Device,
+        batch: usize,
+        seconds: f64,
+        world: &'a World,
+    ) -> Self {
+        Asked {
+            graph,
+            device,
+            files: None,
+            batch,
+            micro_batch: None,
+            keep: Keep::Outputs,
+            seconds,
+            layers: false,
+            wire: Wire::F32,
+            world,
+            watch: true,
+        }
+    }
+}
+
 /// Measurements of training steps.
 #[derive(Serialize)]
 pub(crate) struct Training {

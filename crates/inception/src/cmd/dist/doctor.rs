@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use inception_cpu::{Device, Keep, Peers, Wire};
+use inception_cpu::{Device, Peers, Wire};
 use inception_graph::{Graph, thousands};
 use serde::{Deserialize, Serialize};
 
@@ -182,19 +182,7 @@ const MORE: usize = 7;
 /// Takes steps of `batch` pictures, each rank for itself, then all together.
 fn steps(graph: &Graph, device: &Device, args: &DoctorArgs, batch: usize, world: &World) -> Result<Steps> {
     let measure = |batch: usize, world: &World| {
-        training::measure(&training::Asked {
-            graph,
-            device,
-            files: None,
-            batch,
-            micro_batch: None,
-            keep: Keep::Outputs,
-            seconds: args.size.seconds,
-            layers: false,
-            wire: Wire::F32,
-            world,
-            watch: true,
-        })
+        training::measure(&training::Asked::watched(graph, device, batch, args.size.seconds, world))
     };
     world.doing(|| "steps alone".into());
     world.any("steps alone", [false])?;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use inception_cpu::{Keep, Wire};
+use inception_cpu::Wire;
 use inception_graph::{Graph, thousands};
 use serde::{Deserialize, Serialize};
 
@@ -192,19 +192,9 @@ fn read_work(file: &std::path::Path, args: &PlanArgs, graph: &Graph) -> Result<W
 fn measure(args: &PlanArgs, graph: &Graph) -> Result<Work> {
     let device = args.device.device()?;
     say(&format!("measuring steps of {} pictures for {} s", args.batch_per_rank, args.size.seconds));
-    let training = training::measure(&training::Asked {
-        graph,
-        device: &device,
-        files: None,
-        batch: args.batch_per_rank.get(),
-        micro_batch: None,
-        keep: Keep::Outputs,
-        seconds: args.size.seconds,
-        layers: false,
-        wire: Wire::F32,
-        world: ranks::world(),
-        watch: true,
-    })?;
+    let (batch, seconds) = (args.batch_per_rank.get(), args.size.seconds);
+    let training =
+        training::measure(&training::Asked::watched(graph, &device, batch, seconds, ranks::world()))?;
     training.work.context("a measurement without its work: please report it")
 }
 
